@@ -1,10 +1,21 @@
 /**
  * The fold: state' = fold(state, entry) [pure]. The in-memory state that every agent builds, the same on all of them.
  *
- * STATE SHAPES ARE THE CONTRACT; the functions below them are being written.
+ * Invariant: the state is a function of the rows alone, whoever reads them and in whatever portions. A row is applied
+ * whole or not at all: everything is decoded and checked (log-draft.ts) before the first change. What cannot be understood,
+ * or breaks the chain of nonces, epochs and offsets, stops the fold for ever, loudly: an agent that went on would tell its
+ * clients another history than the others. The state is changed in place: rows come many times a second and the state is
+ * large. Nothing here judges, reads a clock, or draws a random number.
  */
-import { type Uuid } from "#core/model/uuid.ts"
-import { type LogEffect } from "./effect.ts"
+import { assert } from "#core/model/assert.ts"
+import { UUID_ZERO, type Uuid } from "#core/model/uuid.ts"
+import { type LogRow } from "#core/ports/metadata-store.ts"
+import { type CommittedRun, type LogEffect, type SegmentCommitted, type TopicCreated } from "./effect.ts"
+import { collisionKeyOf } from "./collision-key.ts"
+import { decodeEntry } from "./entry.ts"
+import { checkEffects } from "./log-draft.ts"
+import { PartitionLog } from "./partition-log.ts"
+import { RememberedSegments } from "./remembered-segments.ts"
 
 /** A committed segment, shared by all its runs. */
 export interface SegmentRef {
@@ -71,4 +82,232 @@ export interface Folded {
   readonly effects: ReadonlyArray<LogEffect>
   /** Partitions that got records. */
   readonly grown: ReadonlyArray<PartitionState>
+}
+
+/** A row that this fold cannot follow. The agent must not go on. */
+export class FoldStopped extends Error {
+  override readonly name = "FoldStopped"
+  readonly shard: number
+  readonly seq: number
+
+  constructor(at: { readonly shard: number; readonly seq: number }, why: string, cause?: unknown) {
+    super(`the fold of shard ${at.shard} stopped at seq ${at.seq}: ${why}`, { cause })
+    this.shard = at.shard
+    this.seq = at.seq
+  }
+}
+
+export const createFold = (shard: number): Fold => new Fold(shard)
+
+/**
+ * Changes the fold to what it is after the row, which must be its next. Throws FoldStopped, and changes nothing, where the
+ * row does not fit; from then on the fold refuses every row. The row's entry is kept: it must not change.
+ */
+export const applyRow = (fold: Fold, row: LogRow): Folded => {
+  if (fold.stopped !== undefined) throw fold.stopped
+  let effects: ReadonlyArray<LogEffect>
+  try {
+    checkChain(fold, row)
+    effects = decodeEntry(row.entry)
+    checkEffects(fold, row.seq, effects)
+  } catch (cause) {
+    fold.stopped = new FoldStopped(row, cause instanceof Error ? cause.message : String(cause), cause)
+    throw fold.stopped
+  }
+  return fold.advance(row, effects)
+}
+
+/** Entries between two looks for producers that were silent too long in partitions that get no records. */
+const PRODUCER_SWEEP_ENTRIES = 1_024
+
+const checkChain = (fold: Fold, row: LogRow): void => {
+  if (row.shard !== fold.shard) throw new Error(`a row of shard ${row.shard}`)
+  if (row.seq !== fold.seq + 1) throw new Error(`expected seq ${fold.seq + 1}`)
+  if (row.prevNonce !== fold.nonce) throw new Error(`its predecessor is ${row.prevNonce}, expected ${fold.nonce}`)
+  if (row.epoch < fold.epoch) throw new Error(`epoch ${row.epoch} after epoch ${fold.epoch}`)
+}
+
+class TopicLog implements TopicState {
+  readonly topicId: Uuid
+  readonly name: string
+  readonly createdAtMs: number
+  readonly configs: ReadonlyMap<string, string>
+  readonly partitions: Array<PartitionLog> = []
+
+  constructor(created: TopicCreated) {
+    this.topicId = created.topicId
+    this.name = created.name
+    this.createdAtMs = created.createdAtMs
+    this.configs = new Map(created.configs)
+    this.growTo(created.partitions)
+  }
+
+  growTo(count: number): void {
+    while (this.partitions.length < count) this.partitions.push(new PartitionLog(this, this.partitions.length))
+  }
+}
+
+export type { TopicLog }
+
+/** The state. Readers see it as FoldState; what is more is for the judge, the appender and the digest. */
+export class Fold implements FoldState {
+  readonly shard: number
+  seq = 0
+  /** Of the last folded row. */
+  nonce: Uuid = UUID_ZERO
+  /** The highest seen. */
+  epoch = 0
+  /** The largest append time seen: what forgetting goes by. Never retreats. */
+  timeMs = 0
+  clusterId: Uuid | undefined = undefined
+  nextProducerId = 0
+  readonly segments = new RememberedSegments()
+  /** Ids of topics that are gone: never used again. */
+  readonly deletedTopicIds = new Set<Uuid>()
+  stopped: FoldStopped | undefined = undefined
+  private readonly byId = new Map<Uuid, TopicLog>()
+  private readonly byName = new Map<string, TopicLog>()
+  private readonly byCollisionKey = new Map<string, TopicLog>()
+  private inOrder: ReadonlyArray<TopicLog> | undefined = undefined
+
+  constructor(shard: number) {
+    this.shard = shard
+  }
+
+  topicByName(name: string): TopicLog | undefined {
+    return this.byName.get(name)
+  }
+
+  topicById(topicId: Uuid): TopicLog | undefined {
+    return this.byId.get(topicId)
+  }
+
+  topicByCollisionKey(key: string): TopicLog | undefined {
+    return this.byCollisionKey.get(key)
+  }
+
+  topics(): ReadonlyArray<TopicLog> {
+    this.inOrder ??= [...this.byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+    return this.inOrder
+  }
+
+  /** For applyRow alone: the row and its effects were checked. */
+  advance(row: LogRow, effects: ReadonlyArray<LogEffect>): Folded {
+    this.seq = row.seq
+    this.nonce = row.nonce
+    this.epoch = row.epoch
+    const grown: Array<PartitionLog> = []
+    for (let index = 0; index < effects.length; index += 1) this.apply(effects[index]!, { row, index, grown })
+    if (row.seq % PRODUCER_SWEEP_ENTRIES === 0) this.sweepProducers()
+    return { seq: row.seq, effects, grown }
+  }
+
+  private apply(effect: LogEffect, at: { row: LogRow; index: number; grown: Array<PartitionLog> }): void {
+    switch (effect.kind) {
+      case "genesis":
+        this.clusterId = effect.clusterId
+        return
+      case "topic-created":
+        return this.createTopic(effect)
+      case "topic-deleted":
+        return this.deleteTopic(effect.topicId)
+      case "partitions-created":
+        return this.byId.get(effect.topicId)!.growTo(effect.partitions)
+      case "producer-ids-allocated":
+        this.nextProducerId = effect.first + effect.count
+        return
+      case "segment-committed":
+        this.segments.add(effect, at.row.entry, at.index)
+        return this.commitSegment(effect, at.grown)
+    }
+  }
+
+  private createTopic(effect: TopicCreated): void {
+    const topic = new TopicLog(effect)
+    this.byId.set(topic.topicId, topic)
+    this.byName.set(topic.name, topic)
+    this.byCollisionKey.set(collisionKeyOf(topic.name), topic)
+    this.inOrder = undefined
+  }
+
+  private deleteTopic(topicId: Uuid): void {
+    const topic = this.byId.get(topicId)!
+    this.byId.delete(topicId)
+    this.byName.delete(topic.name)
+    this.byCollisionKey.delete(collisionKeyOf(topic.name))
+    this.deletedTopicIds.add(topicId)
+    this.inOrder = undefined
+  }
+
+  private commitSegment(effect: SegmentCommitted, grown: Array<PartitionLog>): void {
+    this.timeMs = Math.max(this.timeMs, effect.appendTimeMs)
+    const segment: SegmentRef = {
+      segmentId: effect.segmentId,
+      createdAtMs: effect.createdAtMs,
+      bucketSet: effect.bucketSet,
+      ackedBuckets: effect.ackedBuckets,
+      segmentBytes: effect.segmentBytes,
+      blockOffsets: effect.blockOffsets,
+      appendTimeMs: effect.appendTimeMs
+    }
+    for (const run of effect.runs) {
+      if (run.baseOffset < 0) continue
+      const partition = this.byId.get(run.topicId)!.partitions[run.partition]!
+      commitRun(partition, run, { segment, foldTimeMs: this.timeMs })
+      if (partition.grownAtSeq === this.seq) continue
+      partition.grownAtSeq = this.seq
+      grown.push(partition)
+    }
+  }
+
+  private sweepProducers(): void {
+    for (const topic of this.byId.values()) {
+      for (const partition of topic.partitions) partition.producers.expire(this.timeMs)
+    }
+  }
+}
+
+/** Adds the run's accepted batches: the run itself, and what its producers did. */
+const commitRun = (
+  partition: PartitionLog,
+  run: CommittedRun,
+  at: { readonly segment: SegmentRef; readonly foldTimeMs: number }
+): void => {
+  const { appendTimeMs } = at.segment
+  const isAppendTime = run.timestampType === "append"
+  let nextOffset = run.baseOffset
+  let maxTimestampMs = isAppendTime ? appendTimeMs : Number.NEGATIVE_INFINITY
+  let excludedAt = 0
+  for (let index = 0; index < run.batches.length; index += 1) {
+    if (run.excluded[excludedAt]?.index === index) {
+      excludedAt += 1
+      continue
+    }
+    const batch = run.batches[index]!
+    if (!isAppendTime && batch.maxTimestampMs > maxTimestampMs) maxTimestampMs = batch.maxTimestampMs
+    if (batch.producerId >= 0) {
+      const accepted = {
+        producerEpoch: batch.producerEpoch,
+        baseSequence: batch.baseSequence,
+        offsetCount: batch.offsetCount,
+        baseOffset: nextOffset,
+        appendTimeMs: isAppendTime ? appendTimeMs : -1
+      }
+      partition.producers.accept(batch.producerId, accepted, at.foldTimeMs)
+    }
+    nextOffset += batch.offsetCount
+  }
+  assert(excludedAt === run.excluded.length, "excluded batches are ascending")
+  partition.producers.expire(at.foldTimeMs)
+  partition.addRun({
+    segment: at.segment,
+    byteOffset: run.byteOffset,
+    byteLength: run.byteLength,
+    crc: run.crc,
+    timestampType: run.timestampType,
+    baseOffset: run.baseOffset,
+    nextOffset,
+    maxTimestampMs,
+    excluded: run.excluded.map((batch) => batch.index)
+  })
 }

@@ -17,8 +17,12 @@ export const limits = {
   batchBytesMax: 1_048_588,
   /** What the records of one compressed batch may take uncompressed while they are checked. */
   batchBytesUncompressedMax: 64 * MiB,
+  /** Bad records of one batch that are named one by one in its answer (KIP-467); the rest is only counted. */
+  recordErrorsMax: 1_000,
   /** Nesting-free arrays still need a bound: elements of one array in a request. */
   arrayElementsMax: 1_000_000,
+  /** Elements of all arrays of one message together: small elements must not become hundreds of times their bytes. */
+  messageElementsMax: 4_000_000,
   /** Kafka's `connections.max.idle.ms`. */
   connectionIdleMs: 600_000,
   connectionsMax: 10_000,
@@ -40,8 +44,16 @@ export const limits = {
   segmentBytes: 8 * MiB,
   /** A segment may exceed `segmentBytes` by at most one request's batches. */
   segmentBytesMax: 8 * MiB + 100 * MiB,
+  /** Batches (and so runs) of one segment: what its commit says of them must fit into one log entry. */
+  segmentBatchesMax: 32_768,
   /** Segments of one agent that are being written to their quorum or waiting for their commit. */
   segmentsInFlight: 8,
+  /** An open segment of a busy agent closes after this time at the latest. */
+  flushIntervalMs: 250,
+  /** Of `meridian segment inspect`: a key's or value's bytes shown of a record, records shown, problems listed. */
+  inspectedBytesMax: 256,
+  inspectedRecordsMax: 100_000,
+  inspectedProblemsMax: 1_000,
   /** Reads are cached in blocks: whole runs, closed when they reach this size (a longer run is a block of its own). */
   blockBytes: 4 * MiB,
   /** Memory of the block cache. */
@@ -57,8 +69,49 @@ export const limits = {
   listKeysMax: 1_000,
   deleteKeysMax: 1_000,
   objectKeyBytesMax: 512,
+  /** Largest object that is put, and largest answer of one get. */
+  objectBytesMax: 512 * MiB,
+  /** Calls of one directory-backed bucket that have a system call under way; a hanging directory blocks so many of libuv's threads. */
+  directoryCallsRunning: 4,
+  /** Calls of one directory-backed bucket that wait for their turn; more are refused. */
+  directoryCallsWaiting: 256,
+  /** Attempts of one put to give its file the final name, while others remove the directories that it needs. */
+  directoryLinkAttemptsMax: 5,
+  /** Writes in a row that may take nothing (EAGAIN) before a put fails. */
+  directoryIdleWritesMax: 100,
+  /** Directories of one bucket remembered as being on disk. */
+  directoriesRemembered: 1_000,
+  /** Left-over temporary files looked at when a directory-backed bucket is opened. */
+  temporaryFilesSwept: 10_000,
+  /** A temporary file so old belongs to no call that anyone still waits for. */
+  temporaryFileAgeMs: 24 * 3_600_000,
   /** Missing copies waiting to be recorded in the metadata store. */
   missingCopiesQueue: 10_000,
+  missingCopiesPerBatch: 500,
+  /** Longest pause between attempts to record missing copies while the database is away. */
+  missingCopiesRetryMs: 10_000,
+  /** Attempts of one copy within `putTimeoutMs`, the first included. */
+  putAttemptsMax: 3,
+  /** Pause before the second attempt; doubled and jittered before each further one. */
+  putRetryDelayMs: 50,
+  /** A put that has been given up at `putTimeoutMs` may still hold its slot until it is interrupted here. */
+  putStuckMs: 60_000,
+  /** Segment bytes held by copies that go on after their quorum was reached, all buckets together. */
+  lateCopyBytes: 48 * MiB,
+  /** The next bucket is asked as well when the first has not answered a read within this time. */
+  readHedgeDelayMs: 300,
+  /** (segment, bucket) pairs that are remembered as "not there", and for how long. */
+  copiesAbsentRemembered: 4_096,
+  copiesAbsentMs: 30_000,
+  /** Segments whose bad copies were logged; older ones are forgotten, and then logged again. */
+  segmentsLogged: 1_024,
+  /** Failures (or slow answers) of a bucket in a row before it leaves the path. */
+  bucketStrikesMax: 3,
+  /** A put or get that takes longer than this counts against its bucket's health. */
+  bucketSlowMs: 3_000,
+  /** Pause before the first probe of a suspended bucket; doubled up to the maximum while probes fail. */
+  bucketProbeDelayMs: 1_000,
+  bucketProbeDelayMaxMs: 30_000,
 
   // --- commit log -----------------------------------------------------------------------------------------------
   /** Bytes of one log entry. */
@@ -71,15 +124,101 @@ export const limits = {
   logRowsPerRead: 500,
   /** Attempts of one append against other writers or errors, before its commands are answered "not settled". */
   appendAttemptsMax: 100,
-  /** Segment ids whose answers are remembered for retried commits. */
-  segmentsRemembered: 4_096,
+  /**
+   * Segment ids whose answers are remembered for retried commits: for 30 s at 2,000 commits a second. An id that was
+   * forgotten within the orphan horizon would be committed again, so this must outlast any retry.
+   */
+  segmentsRemembered: 65_536,
+  /** Batches of the remembered answers, all together; some 15 bytes each. */
+  batchesRemembered: 1_000_000,
   /** A segment older than this can no longer be committed. */
   orphanHorizonMs: 600_000,
   /** Producer ids given to an agent at a time (Kafka's block is 1000 too). */
   producerIdBlock: 1_000,
   /** Batches per producer and partition that are recognised when they come again (KIP-98). */
   producerBatchesRemembered: 5,
+  /** Producers remembered per partition; the one that was silent longest goes first. */
+  producersPerPartition: 10_000,
+  /** Kafka's `producer.id.expiration.ms`: a producer that was silent for so long is forgotten. */
+  producerIdExpirationMs: 86_400_000,
+  /** `submit` calls that wait for room among `commandsQueued`; above it they are refused at once. */
+  submitsWaiting: 4_096,
+  submitWaitMs: 5_000,
+  /** A command that is not settled so long after it was submitted is answered so. */
+  commandSettleMs: 30_000,
+  /** Longest pause between attempts to append or to read the log while the database fails. */
+  logBackoffMaxMs: 1_000,
+  /** Longest pause that lets another writer of the same log have the next slot. */
+  logYieldMaxMs: 50,
+  /** Callers that wait for a linearizable answer. */
+  barriersWaiting: 10_000,
+  barrierWaitMs: 15_000,
+  /** What the first read of the whole log may wait for the database at the start of an agent. */
+  logStartMs: 60_000,
+  /** Entries of one read of the log stop at so many bytes. */
+  logBytesPerRead: 16 * MiB,
+
+  // --- metadata store -------------------------------------------------------------------------------------------
+  /** The adapter ends a call that takes longer. */
   metadataTimeoutMs: 10_000,
+  /** Callers give up a call that even its adapter does not end. */
+  metadataHungMs: 12_000,
+  /** Calls under way to one metadata store; above it they are refused. */
+  metadataRequestsInFlight: 20_000,
+  /** How long a statement waits for another process's lock on the database file. */
+  sqliteBusyMs: 5_000,
+  /** Pause before a crashed database thread is started again: doubles from the first to the second. */
+  sqliteRestartMs: 50,
+  sqliteRestartMaxMs: 5_000,
+  agentNameLengthMax: 255,
+  /** Polls of the log's tail when nothing wakes an agent earlier. */
+  logPollIntervalMs: 25,
+
+  // --- regions --------------------------------------------------------------------------------------------------
+  /** A membership that is not renewed ends after this time; it is renewed three times as often. */
+  membershipTtlMs: 3_000,
+  /** Attempts of an agent to enter the database when it starts. */
+  membershipRegisterAttemptsMax: 10,
+  topologyBytesMax: 1 * MiB,
+  /** Regions, buckets, bucket sets, zones of a region: each list of the topology. */
+  topologyListMax: 64,
+
+  // --- process --------------------------------------------------------------------------------------------------
+  /** HTTP connections (probes, scrapers, people) of one agent. */
+  httpConnectionsMax: 256,
+  httpHeaderBytesMax: 16 * KiB,
+  httpRequestTimeoutMs: 10_000,
+  httpKeepAliveMs: 30_000,
+  /** Log lines that wait for standard error; more are dropped and counted. */
+  logLinesQueued: 10_000,
+  /** Pause before standard error is tried again after it took nothing. */
+  logRetryMs: 50,
+  /** A process that ends waits so long for its last log lines to be taken. */
+  logEndMs: 500,
+  /** An agent starts without the buckets that could not be opened by then, and goes on trying. */
+  bucketOpenWaitMs: 2_000,
+  /** First and longest pause between attempts to open a bucket. */
+  bucketReopenMs: 500,
+  bucketReopenMsMax: 10_000,
+  /** How often an agent asks the log for its newest entry, to know whether it is ready. */
+  readinessProbeMs: 1_000,
+  /** Without an answer for so long the database counts as unreachable. */
+  readinessStaleMs: 5_000,
+  /** A stopping agent that has not ended by then is killed by its supervisor. */
+  agentStopMs: 10_000,
+  /** Agents of a playground that are not ready by then make its start fail. */
+  agentStartMs: 60_000,
+  /** First and longest pause before a dead agent is started again; doubled while it keeps dying. */
+  agentRestartMs: 100,
+  agentRestartMsMax: 5_000,
+  /** An agent that ran so long before it died starts over with the first pause. */
+  agentSettledMs: 30_000,
+  /** The playground's ports are one hundred apart per region. */
+  playgroundAgentsPerRegionMax: 16,
+  /** Ports of a playground that was killed are waited for so long. */
+  playgroundPortsFreeMs: 5_000,
+  /** Signals closer together are one Ctrl-C: a terminal, npm and a wrapper each deliver it. */
+  signalRepeatMs: 500,
 
   // --- topics ---------------------------------------------------------------------------------------------------
   topicNameLengthMax: 249,
@@ -88,7 +227,17 @@ export const limits = {
 } as const
 
 assert(limits.segmentBytes >= limits.blockBytes, "a block is at most a segment")
+assert(limits.segmentBytesMax <= limits.objectBytesMax, "a segment must fit into an object")
+assert(limits.segmentBatchesMax * 128 <= limits.entryBytesMax, "a segment's commit must fit into an entry")
+assert(limits.putTimeoutMs < limits.temporaryFileAgeMs, "no put that is under way may lose its temporary file")
 assert(limits.fetchBytesMax <= limits.fetchBytesInFlight, "one fetch must fit into the budget of all")
 assert(limits.segmentBytes * 2 <= limits.requestBytesInFlight, "one segment must gather while another is written")
 assert(limits.batchBytesMax <= limits.fetchBytesMax, "a batch of default size must fit into a fetch answer")
+assert(limits.sqliteBusyMs < limits.metadataTimeoutMs, "a wait for a lock ends before the call does")
+assert(limits.metadataTimeoutMs < limits.metadataHungMs, "the adapter's own timeout comes first")
+assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least one entry")
+assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
+assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
+assert(limits.readHedgeDelayMs < limits.getTimeoutMs, "a read is hedged before it times out")
+assert(limits.bucketSlowMs < limits.putTimeoutMs, "a slow put is slower than a good one and faster than a lost one")

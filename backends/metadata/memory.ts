@@ -1,0 +1,148 @@
+/**
+ * The metadata store in memory: for tests, simulation and the playground without files.
+ *
+ * One `make` is one database: agents of one process share it by sharing the value. It keeps the port's whole contract
+ * (order, uniqueness, visibility, bounds), answers synchronously and uses no Promise, so that a simulation stays
+ * deterministic. Its clock is the fiber's Clock, which tests can move. Nothing survives the process.
+ */
+import { Clock, Effect, Layer } from "effect"
+import { limits } from "#core/model/limits.ts"
+import { UUID_ZERO, type Uuid } from "#core/model/uuid.ts"
+import {
+  type AgentRecord,
+  type AgentRegistration,
+  type LogRow,
+  type LogTail,
+  MetadataStore,
+  type MissingCopy
+} from "#core/ports/metadata-store.ts"
+import { assertAgent, assertListLimit, assertRow } from "./store-check.ts"
+
+interface Membership {
+  readonly agent: AgentRecord
+  /** UUID_ZERO after a clean stop. */
+  readonly session: Uuid
+  readonly expiresAtMs: number
+}
+
+interface Tables {
+  readonly commitLog: Map<number, Array<LogRow>>
+  /** By name. */
+  readonly agents: Map<string, Membership>
+  /** By segment id and bucket. */
+  readonly missingCopies: Map<string, MissingCopy>
+}
+
+export const make: Effect.Effect<MetadataStore["Service"]> = Effect.sync(() => {
+  const tables: Tables = { commitLog: new Map(), agents: new Map(), missingCopies: new Map() }
+  return MetadataStore.of({
+    append: (row) => Effect.sync(() => append(tables, row)),
+    read: (options) => Effect.sync(() => read(tables, options)),
+    tail: (shard) => Effect.sync(() => tailOf(tables, shard)),
+    register: (agent, ttlMs) => withNow((nowMs) => register(tables, agent, nowMs + ttlMs)),
+    renew: (agent, ttlMs) => withNow((nowMs) => renew(tables, agent, nowMs + ttlMs)),
+    deregister: (agent) => Effect.sync(() => deregister(tables, agent)),
+    agents: withNow((nowMs) => liveAgents(tables, nowMs)),
+    recordMissingCopies: (copies) =>
+      Effect.sync(() => {
+        for (const copy of copies) {
+          const key = keyOfCopy(copy)
+          if (!tables.missingCopies.has(key)) tables.missingCopies.set(key, { ...copy })
+        }
+      }),
+    missingCopies: (options) => Effect.sync(() => missingCopies(tables, options)),
+    forgetMissingCopies: (copies) =>
+      Effect.sync(() => {
+        for (const copy of copies) tables.missingCopies.delete(keyOfCopy(copy))
+      })
+  })
+})
+
+export const layer: Layer.Layer<MetadataStore> = Layer.effect(MetadataStore, make)
+
+const withNow = <A>(f: (nowMs: number) => A): Effect.Effect<A> => Effect.map(Clock.currentTimeMillis, f)
+
+const rowsOf = (tables: Tables, shard: number): Array<LogRow> => {
+  const rows = tables.commitLog.get(shard)
+  if (rows !== undefined) return rows
+  const none: Array<LogRow> = []
+  tables.commitLog.set(shard, none)
+  return none
+}
+
+/** A log without gaps lies at index seq - 1; a row further on is refused, as no appender may write one. */
+const append = (tables: Tables, row: LogRow): "appended" | "taken" => {
+  assertRow(row)
+  const rows = rowsOf(tables, row.shard)
+  if (row.seq <= rows.length) return "taken"
+  if (row.seq > rows.length + 1) throw new Error(`seq ${row.seq} would leave a gap after ${rows.length}`)
+  rows.push({ ...row, entry: Uint8Array.prototype.slice.call(row.entry) })
+  return "appended"
+}
+
+const read = (
+  tables: Tables,
+  options: { readonly shard: number; readonly after: number; readonly limit: number }
+): ReadonlyArray<LogRow> => {
+  assertListLimit(options.limit, limits.logRowsPerRead)
+  const found: Array<LogRow> = []
+  let bytes = 0
+  const rows = rowsOf(tables, options.shard)
+  for (let index = options.after; index < rows.length && found.length < options.limit; index += 1) {
+    const row = rows[index]!
+    bytes += row.entry.length
+    if (found.length > 0 && bytes > limits.logBytesPerRead) break
+    found.push({ ...row })
+  }
+  return found
+}
+
+const tailOf = (tables: Tables, shard: number): LogTail => {
+  const last = rowsOf(tables, shard).at(-1)
+  return last === undefined ? { seq: 0, nonce: UUID_ZERO } : { seq: last.seq, nonce: last.nonce }
+}
+
+const register = (tables: Tables, agent: AgentRegistration, expiresAtMs: number): number => {
+  assertAgent(agent)
+  const nodeId = tables.agents.get(agent.name)?.agent.nodeId ?? tables.agents.size + 1
+  tables.agents.set(agent.name, { agent: { ...agent, nodeId }, session: agent.session, expiresAtMs })
+  return nodeId
+}
+
+const renew = (
+  tables: Tables,
+  agent: Pick<AgentRegistration, "name" | "session">,
+  expiresAtMs: number
+): "renewed" | "superseded" => {
+  const known = tables.agents.get(agent.name)
+  if (known?.session !== agent.session) return "superseded"
+  tables.agents.set(agent.name, { ...known, expiresAtMs })
+  return "renewed"
+}
+
+const deregister = (tables: Tables, agent: Pick<AgentRegistration, "name" | "session">): void => {
+  const known = tables.agents.get(agent.name)
+  if (known?.session !== agent.session) return
+  tables.agents.set(agent.name, { ...known, session: UUID_ZERO, expiresAtMs: 0 })
+}
+
+const liveAgents = (tables: Tables, nowMs: number): ReadonlyArray<AgentRecord> =>
+  [...tables.agents.values()]
+    .filter((membership) => membership.expiresAtMs > nowMs)
+    .map((membership) => membership.agent)
+    .sort((a, b) => a.nodeId - b.nodeId)
+
+const keyOfCopy = (copy: Pick<MissingCopy, "segmentId" | "bucket">): string => `${copy.segmentId} ${copy.bucket}`
+
+const missingCopies = (
+  tables: Tables,
+  options: { readonly after?: Pick<MissingCopy, "segmentId" | "bucket">; readonly limit: number }
+): ReadonlyArray<MissingCopy> => {
+  assertListLimit(options.limit, limits.missingCopiesQueue)
+  const after = options.after === undefined ? "" : keyOfCopy(options.after)
+  return [...tables.missingCopies]
+    .filter(([key]) => key > after)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .slice(0, options.limit)
+    .map(([, copy]) => copy)
+}

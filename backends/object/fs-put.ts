@@ -1,0 +1,208 @@
+/**
+ * Put into a directory-backed bucket: write a temporary file, then link it to its final name.
+ *
+ * Invariant: link(2) is the put-if-absent. It makes the name appear with the whole body behind it, or fails because the
+ * name is there, also between processes and machines. Nothing is visible before it, so that a crash at any point leaves
+ * either nothing or the whole object, and at worst a temporary file. With fsync the body is on disk before it has its
+ * name, and the name before the answer.
+ *
+ * Without fsync three trips to libuv's threads come before the answer (open, write, link), two after it (close, unlink).
+ */
+import { constants } from "node:fs"
+import { limits } from "#core/model/limits.ts"
+import { bytesOf } from "./request-check.ts"
+import { type DirectoryBucket, makeDirectory, requireBucket, syncDirectory, temporaryPath } from "./fs-bucket.ts"
+import {
+  type DirectoryCall,
+  close,
+  fdatasync,
+  fstat,
+  ignoringErrors,
+  link,
+  open,
+  stat,
+  unlink,
+  writev
+} from "./fs-call.ts"
+import { DirectoryFault, errnoOf, isAbsence, toObjectStoreError } from "./fs-error.ts"
+
+export const putFile = async (
+  bucket: DirectoryBucket,
+  key: string,
+  chunks: ReadonlyArray<Uint8Array>,
+  call: DirectoryCall<void>
+): Promise<void> => {
+  const file: PutFile = { temporary: temporaryPath(bucket), key, descriptor: -1, isLinkSent: false }
+  try {
+    await openTemporary(bucket, file)
+    await writeAll(file.descriptor, chunks)
+    if (bucket.fsync) await fdatasync(file.descriptor)
+    await linkFinal(bucket, file, call)
+    if (bucket.fsync) await syncDirectories(bucket, key)
+    call.succeed()
+  } catch (cause) {
+    if (bucket.fsync && cause instanceof NameTaken) await syncTaken(bucket, file, call)
+    const { isLinkSent: changing } = file
+    call.fail(toObjectStoreError({ operation: "put", bucket: bucket.bucket, key, changing, cause }))
+  }
+  if (file.descriptor < 0) return
+  await ignoringErrors(close(file.descriptor))
+  await ignoringErrors(unlink(file.temporary))
+}
+
+/**
+ * Writes all bytes at the descriptor's position. One call may take any part of them: the system splits long lists
+ * (IOV_MAX), and file systems write partially. `writeOnce` is a parameter for tests of just that.
+ */
+export const writeAll = async (
+  descriptor: number,
+  chunks: ReadonlyArray<Uint8Array>,
+  writeOnce: WriteOnce = writev
+): Promise<void> => {
+  let left = chunks.filter((chunk) => chunk.length > 0)
+  let bytesLeft = bytesOf(left)
+  let idleWrites = 0
+  while (bytesLeft > 0) {
+    const bytesWritten = await writeSome(descriptor, left, writeOnce)
+    if (bytesWritten < 0 || bytesWritten > bytesLeft) {
+      throw new DirectoryFault("Unavailable", `write said that it took ${bytesWritten} of ${bytesLeft} bytes`)
+    }
+    idleWrites = bytesWritten === 0 ? idleWrites + 1 : 0
+    if (idleWrites >= limits.directoryIdleWritesMax) {
+      throw new DirectoryFault("Unavailable", `${idleWrites} writes in a row took no byte`)
+    }
+    bytesLeft -= bytesWritten
+    if (bytesLeft > 0) left = withoutFirst(left, bytesWritten)
+  }
+}
+
+export type WriteOnce = (
+  descriptor: number,
+  chunks: ReadonlyArray<Uint8Array>
+) => Promise<{ readonly bytesWritten: number }>
+
+interface PutFile {
+  readonly temporary: string
+  readonly key: string
+  /** -1 before the temporary file is open. */
+  descriptor: number
+  isLinkSent: boolean
+}
+
+class NameTaken extends DirectoryFault {
+  constructor(path: string) {
+    super("AlreadyExists", `${path} exists`)
+  }
+}
+
+const openTemporary = async (bucket: DirectoryBucket, file: PutFile): Promise<void> => {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
+  try {
+    file.descriptor = await open(file.temporary, flags, 0o644)
+  } catch (error) {
+    if (!isAbsence(error)) throw error
+    await requireBucket(bucket)
+    await makeDirectory(file.temporary.slice(0, file.temporary.lastIndexOf("/")))
+    file.descriptor = await open(file.temporary, flags, 0o644)
+  }
+}
+
+const writeSome = async (
+  descriptor: number,
+  chunks: ReadonlyArray<Uint8Array>,
+  writeOnce: WriteOnce
+): Promise<number> => {
+  try {
+    return (await writeOnce(descriptor, chunks)).bytesWritten
+  } catch (error) {
+    if (errnoOf(error) === "EAGAIN") return 0
+    throw error
+  }
+}
+
+const withoutFirst = (chunks: ReadonlyArray<Uint8Array>, bytes: number): Array<Uint8Array> => {
+  let index = 0
+  let skip = bytes
+  while (skip >= chunks[index]!.length) skip -= chunks[index++]!.length
+  return [chunks[index]!.subarray(skip), ...chunks.slice(index + 1)]
+}
+
+/** The directories are made when they are missed, and again where someone removes them meanwhile (deleteMany does). */
+const linkFinal = async (bucket: DirectoryBucket, file: PutFile, call: DirectoryCall<void>): Promise<void> => {
+  const path = `${bucket.directory}/${file.key}`
+  for (let attempt = 1; ; attempt++) {
+    if (call.isAbandoned()) throw new DirectoryFault("Unavailable", "given up before the object got its name")
+    try {
+      file.isLinkSent = true
+      await link(file.temporary, path)
+      return
+    } catch (error) {
+      if (errnoOf(error) === "EEXIST") return await settleTaken(path, file)
+      if (!isAbsence(error)) throw error
+      // The name was not given: should the next steps fail, nothing has happened.
+      file.isLinkSent = false
+      await requireBucket(bucket)
+      if (attempt >= limits.directoryLinkAttemptsMax || errnoOf(error) === "ENOTDIR") throw error
+      await makeDirectories(bucket, file.key)
+    }
+  }
+}
+
+/**
+ * The name exists. Network file systems send a link again whose answer was lost, and then say so of our own file: it is
+ * ours if it is the same file. A directory is no object, so that is no AlreadyExists: the caller may ask for its bytes.
+ */
+const settleTaken = async (path: string, file: PutFile): Promise<void> => {
+  const taken = await stat(path)
+  const own = await fstat(file.descriptor)
+  if (taken.ino === own.ino && taken.dev === own.dev) return
+  if (taken.isFile()) throw new NameTaken(path)
+  throw new DirectoryFault("InvalidRequest", `key "${file.key}" is a directory of other keys`)
+}
+
+const makeDirectories = async (bucket: DirectoryBucket, key: string): Promise<void> => {
+  for (const directory of directoriesOf(key)) {
+    bucket.durableDirectories.delete(directory)
+    try {
+      await makeDirectory(`${bucket.directory}/${directory}`)
+    } catch (error) {
+      // Removed by someone else in between: the next attempt makes it again.
+      if (errnoOf(error) !== "ENOENT") throw error
+    }
+  }
+}
+
+/** The key's own directory always, those above it once each: they hold the names of directories only. */
+const syncDirectories = async (bucket: DirectoryBucket, key: string): Promise<void> => {
+  const directories = directoriesOf(key)
+  const { durableDirectories } = bucket
+  for (let index = 0; index < directories.length; index++) {
+    const directory = directories[index]!
+    if (durableDirectories.has(directory)) continue
+    await syncDirectory(index === 0 ? bucket.directory : `${bucket.directory}/${directories[index - 1]!}`)
+    if (durableDirectories.size >= limits.directoriesRemembered) durableDirectories.clear()
+    durableDirectories.add(directory)
+  }
+  const parent = directories[directories.length - 1]
+  await syncDirectory(parent === undefined ? bucket.directory : `${bucket.directory}/${parent}`)
+}
+
+/**
+ * Who hears AlreadyExists may take it for an own earlier put whose answer was lost, and rely on it. So the name, which
+ * that put may not have made durable, is made so first.
+ */
+const syncTaken = async (bucket: DirectoryBucket, file: PutFile, call: DirectoryCall<void>): Promise<void> => {
+  try {
+    await syncDirectories(bucket, file.key)
+  } catch (cause) {
+    const place = { operation: "put", bucket: bucket.bucket, key: file.key } as const
+    call.fail(toObjectStoreError({ ...place, changing: true, cause }))
+  }
+}
+
+/** Of `a/b/c`: `a`, `a/b`. */
+const directoriesOf = (key: string): ReadonlyArray<string> => {
+  const directories: Array<string> = []
+  for (let at = key.indexOf("/"); at >= 0; at = key.indexOf("/", at + 1)) directories.push(key.slice(0, at))
+  return directories
+}

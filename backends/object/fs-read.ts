@@ -1,0 +1,177 @@
+/**
+ * Get, head and list of a directory-backed bucket.
+ *
+ * Invariant: absence is only reported of a bucket that is there. "No such file" from a directory whose volume has
+ * vanished would be taken for a lost object; so each absence is followed by a look at the bucket's marker.
+ */
+import { constants } from "node:fs"
+import { readdir } from "node:fs/promises"
+import { type ByteRange, type ObjectBytes, type ObjectHead } from "#core/ports/object-store.ts"
+import { limits } from "#core/model/limits.ts"
+import { BUCKET_MARKER, TEMPORARY_DIRECTORY, keyFault, resolveRange } from "./request-check.ts"
+import { type DirectoryBucket, requireBucket } from "./fs-bucket.ts"
+import { type DirectoryCall, close, fstat, ignoringErrors, open, read, stat } from "./fs-call.ts"
+import { DirectoryFault, isAbsence, toObjectStoreError } from "./fs-error.ts"
+
+export const getFile = async (
+  bucket: DirectoryBucket,
+  key: string,
+  range: ByteRange | undefined,
+  call: DirectoryCall<ObjectBytes>
+): Promise<void> => {
+  let descriptor = -1
+  try {
+    descriptor = await open(`${bucket.directory}/${key}`, constants.O_RDONLY)
+    const status = await fstat(descriptor)
+    if (!status.isFile()) throw new DirectoryFault("NotFound", `${key} is no object`)
+    const part = resolveRange(range, status.size)
+    if (part === undefined) {
+      throw new DirectoryFault("RangeNotSatisfiable", `the object has ${status.size} bytes`)
+    }
+    if (part.length > limits.objectBytesMax) {
+      throw new DirectoryFault("InvalidRequest", `one get answers at most ${limits.objectBytesMax} bytes, give a range`)
+    }
+    const bytes = await readAll(descriptor, part)
+    call.succeed({ bytes, objectBytes: status.size })
+  } catch (error) {
+    const cause = await settleAbsence(bucket, error)
+    call.fail(toObjectStoreError({ operation: "get", bucket: bucket.bucket, key, changing: false, cause }))
+  }
+  if (descriptor >= 0) await ignoringErrors(close(descriptor))
+}
+
+export const headFile = async (
+  bucket: DirectoryBucket,
+  key: string,
+  call: DirectoryCall<ObjectHead>
+): Promise<void> => {
+  try {
+    const status = await stat(`${bucket.directory}/${key}`)
+    if (!status.isFile()) throw new DirectoryFault("NotFound", `${key} is no object`)
+    call.succeed({ key, objectBytes: status.size })
+  } catch (error) {
+    const cause = await settleAbsence(bucket, error)
+    call.fail(toObjectStoreError({ operation: "head", bucket: bucket.bucket, key, changing: false, cause }))
+  }
+}
+
+export interface ListRequest {
+  readonly prefix: string
+  readonly after?: string
+  readonly limit: number
+}
+
+export const listFiles = async (
+  bucket: DirectoryBucket,
+  request: ListRequest,
+  call: DirectoryCall<ReadonlyArray<ObjectHead>>
+): Promise<void> => {
+  try {
+    const answer = await walk(bucket, request, call)
+    // A vanished volume lists as empty.
+    await requireBucket(bucket)
+    call.succeed(answer)
+  } catch (cause) {
+    const place = { operation: "list", bucket: bucket.bucket, key: request.prefix } as const
+    call.fail(toObjectStoreError({ ...place, changing: false, cause }))
+  }
+}
+
+const readAll = async (
+  descriptor: number,
+  part: { readonly offset: number; readonly length: number }
+): Promise<Buffer> => {
+  // Not from Node's pool: the bytes belong to the caller, and a view must not keep a larger block alive.
+  const bytes = Buffer.allocUnsafeSlow(part.length)
+  let at = 0
+  while (at < part.length) {
+    const { bytesRead } = await read(descriptor, bytes, at, part.length - at, part.offset + at)
+    if (bytesRead === 0) {
+      throw new DirectoryFault("Corrupt", `the file ended ${part.length - at} bytes before the size that it had`)
+    }
+    at += bytesRead
+  }
+  return bytes
+}
+
+const settleAbsence = async (bucket: DirectoryBucket, error: unknown): Promise<unknown> => {
+  if (!isAbsence(error)) return error
+  try {
+    await requireBucket(bucket)
+    return new DirectoryFault("NotFound", String(error))
+  } catch (bucketError) {
+    return bucketError
+  }
+}
+
+/**
+ * Depth first in order of the keys: in each directory the names of directories are ordered as if they ended in "/", which
+ * is what follows them in keys. Directories that cannot hold a wanted key are not read.
+ */
+const walk = async (
+  bucket: DirectoryBucket,
+  request: ListRequest,
+  call: DirectoryCall<ReadonlyArray<ObjectHead>>
+): Promise<ReadonlyArray<ObjectHead>> => {
+  const found: Array<ObjectHead> = []
+  /** Keys still to look at, the next one last; those that end in "/" are directories. */
+  const left: Array<string> = [request.prefix.slice(0, request.prefix.lastIndexOf("/") + 1)]
+  while (left.length > 0 && found.length < request.limit && !call.isAbandoned()) {
+    const next = left.pop()!
+    if (next === "" || next.endsWith("/")) {
+      const names = await namesIn(bucket, next, request)
+      for (let index = names.length - 1; index >= 0; index--) left.push(next + names[index]!)
+      continue
+    }
+    const objectBytes = await sizeOf(`${bucket.directory}/${next}`)
+    if (objectBytes !== undefined) found.push({ key: next, objectBytes })
+  }
+  return found
+}
+
+/** Names in a directory that may lead to wanted keys, ascending; directories with "/" at the end. */
+const namesIn = async (
+  bucket: DirectoryBucket,
+  directory: string,
+  request: ListRequest
+): Promise<ReadonlyArray<string>> => {
+  if (directory !== "" && keyFault(directory.slice(0, -1)) !== undefined) return []
+  const names: Array<string> = []
+  for (const entry of await entriesOf(`${bucket.directory}/${directory}`)) {
+    const { name } = entry
+    if (directory === "" && (name === BUCKET_MARKER || name === TEMPORARY_DIRECTORY)) continue
+    if (keyFault(directory + name) !== undefined) continue
+    if (entry.isDirectory()) {
+      if (mayHold(`${directory}${name}/`, request)) names.push(`${name}/`)
+    } else if (entry.isFile() && isWanted(directory + name, request)) names.push(name)
+  }
+  return names.sort()
+}
+
+const entriesOf = async (path: string) => {
+  try {
+    return await readdir(path, { withFileTypes: true })
+  } catch (error) {
+    if (isAbsence(error)) return []
+    throw error
+  }
+}
+
+const isWanted = (key: string, { prefix, after }: ListRequest): boolean =>
+  key.startsWith(prefix) && (after === undefined || key > after)
+
+/** `directory` ends in "/". */
+const mayHold = (directory: string, { prefix, after }: ListRequest): boolean => {
+  if (!directory.startsWith(prefix) && !prefix.startsWith(directory)) return false
+  return after === undefined || directory > after || after.startsWith(directory)
+}
+
+/** undefined where it was deleted meanwhile. */
+const sizeOf = async (path: string): Promise<number | undefined> => {
+  try {
+    return (await stat(path)).size
+  } catch (error) {
+    if (isAbsence(error)) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * An object store in a directory: one bucket per directory, one file per object.
+ *
+ * For development, tests, and servers with local disks or network mounts as failure domains. The parts: fs-bucket.ts (the
+ * directory as a bucket), fs-put.ts (put-if-absent by link), fs-read.ts, and fs-turns.ts (one hung directory must not take
+ * all threads). Here they become the port.
+ *
+ * Each call is interruptible at once: its system call under way goes on, the steps behind it are left out (an interrupted
+ * put may still have happened if its link was under way).
+ */
+import { type Scope, Effect } from "effect"
+import { type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
+import { type DirectoryBucket, type BucketOptions, openBucket, requireBucket } from "./fs-bucket.ts"
+import { type DirectoryCall, ignoringErrors, rmdir, unlink } from "./fs-call.ts"
+import { errnoOf, isAbsence, toObjectStoreError } from "./fs-error.ts"
+import { putFile } from "./fs-put.ts"
+import { getFile, headFile, listFiles } from "./fs-read.ts"
+import { CallTurns, directoryCallsRunning } from "./fs-turns.ts"
+import {
+  BUCKET_MARKER,
+  type ObjectOperation,
+  deleteFault,
+  getFault,
+  invalidRequest,
+  keyFault,
+  listFault,
+  putFault
+} from "./request-check.ts"
+
+/** Opens the bucket in the directory and makes it where that is absent or empty (fs-bucket.ts says when that is refused). */
+export const make = (options: BucketOptions): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(open(options), (bucket) =>
+      Effect.sync(() => {
+        bucket.isClosed = true
+      })
+    ),
+    storeOf
+  )
+
+const open = (options: BucketOptions): Effect.Effect<DirectoryBucket, ObjectStoreError> =>
+  Effect.tryPromise({
+    try: () => openBucket(options),
+    catch: (cause) =>
+      toObjectStoreError({ operation: "head", bucket: options.bucket, key: BUCKET_MARKER, changing: false, cause })
+  })
+
+const storeOf = (bucket: DirectoryBucket): ObjectStore => {
+  const turns = new CallTurns(directoryCallsRunning(process.env["UV_THREADPOOL_SIZE"]))
+  const begin = <A>(
+    operation: ObjectOperation,
+    key: string,
+    fault: string | undefined,
+    work: (call: DirectoryCall<A>) => Promise<void>
+  ): Effect.Effect<A, ObjectStoreError> =>
+    fault === undefined
+      ? inTurn({ bucket, turns, operation, key }, work)
+      : Effect.fail(invalidRequest({ operation, bucket: bucket.bucket, key, fault }))
+  return {
+    bucket: bucket.bucket,
+    put: (key, chunks) =>
+      Effect.suspend(() =>
+        begin<void>("put", key, putFault(key, chunks), (call) => putFile(bucket, key, chunks, call))
+      ),
+    get: (key, range) =>
+      Effect.suspend(() => begin("get", key, getFault(key, range), (call) => getFile(bucket, key, range, call))),
+    head: (key) => Effect.suspend(() => begin("head", key, keyFault(key), (call) => headFile(bucket, key, call))),
+    list: (request) =>
+      Effect.suspend(() =>
+        begin("list", request.prefix, listFault(request), (call) => listFiles(bucket, request, call))
+      ),
+    deleteMany: (keys) =>
+      Effect.suspend(() =>
+        begin<void>("delete", keys[0] ?? "", deleteFault(keys), (call) => deleteFiles(bucket, keys, call))
+      )
+  }
+}
+
+interface CallPlace {
+  readonly bucket: DirectoryBucket
+  readonly turns: CallTurns
+  readonly operation: ObjectOperation
+  readonly key: string
+}
+
+/** Runs the work when the call's turn comes. The turn ends with the work, which may be long after the caller gave up. */
+const inTurn = <A>(
+  place: CallPlace,
+  work: (call: DirectoryCall<A>) => Promise<void>
+): Effect.Effect<A, ObjectStoreError> =>
+  Effect.callback<A, ObjectStoreError>((resume) => {
+    const { bucket, turns } = place
+    let isGivenUp = false
+    const call: DirectoryCall<A> = {
+      isAbandoned: () => isGivenUp || bucket.isClosed,
+      succeed: (answer) => resume(Effect.succeed(answer)),
+      fail: (error) => resume(Effect.fail(error))
+    }
+    const begin = () => {
+      if (bucket.isClosed) {
+        resume(Effect.fail(unavailable(place, "the store was closed")))
+        turns.leave()
+        return
+      }
+      void work(call)
+        .catch((defect: unknown) => resume(Effect.die(defect)))
+        .finally(() => turns.leave())
+    }
+    if (turns.enter(begin) === "refused") resume(Effect.fail(unavailable(place, "too many calls wait for it")))
+    return Effect.sync(() => {
+      isGivenUp = true
+      turns.giveUp(begin)
+    })
+  })
+
+const unavailable = ({ bucket, operation, key }: CallPlace, why: string): ObjectStoreError =>
+  new ObjectStoreError({
+    reason: "Unavailable",
+    outcome: "definite",
+    operation,
+    bucket: bucket.bucket,
+    key,
+    cause: new Error(`${bucket.directory}: ${why}`)
+  })
+
+/** Not synced: a file that comes back after a crash of the machine is an orphan again and deleted again. */
+const deleteFiles = async (
+  bucket: DirectoryBucket,
+  keys: ReadonlyArray<string>,
+  call: DirectoryCall<void>
+): Promise<void> => {
+  let changing = false
+  const directories = new Set<string>()
+  for (const key of keys) {
+    if (call.isAbandoned()) break
+    try {
+      await deleteFile(bucket, key, () => (changing = true))
+      directories.add(key.slice(0, Math.max(0, key.lastIndexOf("/"))))
+    } catch (cause) {
+      call.fail(toObjectStoreError({ operation: "delete", bucket: bucket.bucket, key, changing, cause }))
+      return
+    }
+  }
+  if (call.isAbandoned())
+    call.fail(toObjectStoreError({ operation: "delete", bucket: bucket.bucket, key: "", changing, cause: "given up" }))
+  else call.succeed()
+  for (const directory of directories) await ignoringErrors(removeEmpty(bucket, directory))
+}
+
+const deleteFile = async (bucket: DirectoryBucket, key: string, onChanging: () => void): Promise<void> => {
+  try {
+    await unlink(`${bucket.directory}/${key}`)
+    onChanging()
+  } catch (error) {
+    if (isAbsence(error)) return await requireBucket(bucket)
+    // A directory is no object, so nothing of that key is there.
+    if (errnoOf(error) === "EISDIR") return
+    if (errnoOf(error) === "EIO") onChanging()
+    throw error
+  }
+}
+
+/** Removes directories that hold nothing any more, upwards; rmdir itself refuses others. A put that needs one makes it. */
+const removeEmpty = async (bucket: DirectoryBucket, directory: string): Promise<void> => {
+  for (let path = directory; path !== ""; path = path.slice(0, Math.max(0, path.lastIndexOf("/")))) {
+    bucket.durableDirectories.delete(path)
+    await rmdir(`${bucket.directory}/${path}`)
+  }
+}

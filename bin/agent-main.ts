@@ -1,0 +1,3 @@
+import { Effect } from "effect"
+import { type CommandFailed, failed } from "./command-failed.ts"
+export const run = (_options: object): Effect.Effect<void, CommandFailed> => Effect.suspend(() => failed("not yet"))

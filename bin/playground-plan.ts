@@ -1,0 +1,83 @@
+/**
+ * What a playground consists of [pure]: its regions, agents, ports and topology file, from the command's flags.
+ *
+ * The topology file names its directories relative to itself, so a playground's directory can be moved.
+ */
+import { fileBucketUrl, sqliteUrl } from "#regions/topology-url.ts"
+
+export const PLAYGROUND_REGIONS = ["us-east-1", "us-west-2", "eu-west-1"] as const
+export const PLAYGROUND_HOST = "127.0.0.1"
+const ZONES_PER_REGION = 3
+const PORTS_PER_REGION = 100
+const PORT_MAX = 65_535
+
+export interface PlaygroundOptions {
+  readonly dir: string
+  readonly portBase: number
+  readonly httpPortBase: number
+  readonly agentsPerRegion: number
+  readonly restart: boolean
+  readonly logFormat: "json" | "pretty"
+  readonly logLevel: string
+}
+
+export interface AgentPlan {
+  readonly name: string
+  readonly region: string
+  readonly zone: string
+  readonly kafkaPort: number
+  readonly httpPort: number
+}
+
+type PortOptions = Pick<PlaygroundOptions, "portBase" | "httpPortBase" | "agentsPerRegion">
+
+/** All agents, region by region; or what is wrong with the ports. */
+export const planAgents = (options: PortOptions): ReadonlyArray<AgentPlan> | string => {
+  const agents = PLAYGROUND_REGIONS.flatMap((region, regionIndex) =>
+    Array.from({ length: options.agentsPerRegion }, (_, index) => {
+      const portOffset = regionIndex * PORTS_PER_REGION + index
+      return {
+        name: `${region}-${index + 1}`,
+        region,
+        zone: zonesOf(region)[index % ZONES_PER_REGION]!,
+        kafkaPort: options.portBase + portOffset,
+        httpPort: options.httpPortBase + portOffset
+      }
+    })
+  )
+  const last = agents.at(-1)!
+  if (last.kafkaPort > PORT_MAX) return tooHigh("--port-base", options.portBase, last.kafkaPort - options.portBase)
+  if (last.httpPort > PORT_MAX)
+    return tooHigh("--http-port-base", options.httpPortBase, last.httpPort - options.httpPortBase)
+  const kafkaPorts = new Set(agents.map((agent) => agent.kafkaPort))
+  const both = agents.find((agent) => kafkaPorts.has(agent.httpPort))
+  if (both !== undefined) {
+    return `port ${both.httpPort} would be used both for Kafka and for HTTP: change --port-base or --http-port-base`
+  }
+  return agents
+}
+
+const tooHigh = (flag: string, base: number, span: number): string =>
+  `${flag} ${base} leads to ports above ${PORT_MAX}: give at most ${PORT_MAX - span}`
+
+const zonesOf = (region: string): ReadonlyArray<string> =>
+  Array.from({ length: ZONES_PER_REGION }, (_, index) => `${region}${"abc"[index]}`)
+
+/** Directories of the buckets, relative to the playground's. */
+export const bucketDirectories: ReadonlyArray<string> = PLAYGROUND_REGIONS.map((region) => `buckets/${region}`)
+
+/** Without fsync: what is acknowledged outlives killed processes, but not a power failure. */
+export const topologyText =
+  (): string => `# Topology of this playground, made by \`meridian playground\`. It may be edited: it is made only once.
+cluster: playground
+regions:
+${PLAYGROUND_REGIONS.map((region) => `  - { name: ${region}, zones: [${zonesOf(region).join(", ")}] }`).join("\n")}
+buckets:
+${PLAYGROUND_REGIONS.map((region) => {
+  return `  - { name: ${region}, region: ${region}, url: "${fileBucketUrl(`buckets/${region}`, "no-fsync")}" }`
+}).join("\n")}
+metadata:
+  url: "${sqliteUrl("metadata.db", "no-fsync")}"
+# settings:
+#   num.partitions: 3
+`

@@ -1,0 +1,247 @@
+/**
+ * One client connection: frames in, answers out, in order.
+ *
+ * Kafka promises that the requests of a connection are processed and answered in their order. Here a request starts when
+ * everything before it is answered, except that produce requests overlap (their order is kept by the segment buffer):
+ * otherwise a client with five requests in flight would wait five times for the quorum. Answers always leave in order.
+ *
+ * Nothing grows without bound: a frame is read only when its bytes fit into the budget shared by all connections, at most
+ * `requestsInFlightPerConnection` requests are held, and while the peer does not take an answer nothing new is started.
+ *
+ * It knows no API: `RequestDispatcher` turns a frame into an effect that yields an answer.
+ */
+import { type Effect, Exit, type Fiber } from "effect"
+import { type Transport } from "#core/ports/network.ts"
+import { limits } from "#core/model/limits.ts"
+import { type ByteBudget } from "./byte-budget.ts"
+import { FrameReader } from "./frame-reader.ts"
+
+export interface Answer {
+  /** With length prefix. Empty: nothing is sent (acks=0). */
+  readonly chunks: ReadonlyArray<Buffer>
+}
+
+/** Ends the connection after the answers before it have been written: what Kafka does where a request has no answer. */
+export interface Hangup {
+  readonly hangup: string
+}
+
+export interface RequestDispatcher {
+  /** Whether requests of this kind may run while earlier ones of the same kind do. Total: the frame may be garbage. */
+  readonly overlaps: (frame: Buffer) => boolean
+  /** Malformed requests are a Hangup, never a failure or defect. */
+  readonly dispatch: (frame: Buffer, connection: ConnectionInfo, hold: Hold) => Effect.Effect<Answer | Hangup>
+}
+
+/** Takes what gives a request's memory back: called once, when its answer was taken by the socket or never will be. */
+export type Hold = (release: () => void) => void
+
+export interface ConnectionInfo {
+  readonly peer: string
+  readonly listener: string
+}
+
+export interface ConnectionContext {
+  readonly dispatcher: RequestDispatcher
+  readonly requestBudget: ByteBudget
+  readonly frameBytesMax: number
+  readonly run: (effect: Effect.Effect<Answer | Hangup>) => Fiber.Fiber<Answer | Hangup>
+  /** Called once with why it ended; `orderly` is the everyday end by the peer. */
+  readonly onEnd: (connection: Connection, reason: string, manner: "orderly" | "fault") => void
+}
+
+interface Slot {
+  readonly frameBytes: number
+  answer: Answer | Hangup | undefined
+  fiber: Fiber.Fiber<Answer | Hangup> | undefined
+  /** What the request holds until its answer is taken. */
+  readonly held: Array<() => void>
+}
+
+export class Connection {
+  readonly info: ConnectionInfo
+  readonly #transport: Transport
+  readonly #context: ConnectionContext
+  readonly #reader: FrameReader
+  /** Frames that have not started, in order. */
+  readonly #frames: Array<Buffer> = []
+  /** Started requests, in order, until their answers are written. */
+  readonly #slots: Array<Slot> = []
+  #startedOverlap = false
+  #answersUntaken = 0
+  #outputFull = false
+  #giveUpReservation: (() => void) | undefined
+  #queueFull = false
+  #ended = false
+  /** For the sweep: changes whenever bytes came, or an answer left. */
+  #received = 0
+  #taken = 0
+  #seen = { received: -1, taken: -1, receivedAtMs: 0, takenAtMs: 0 }
+
+  constructor(transport: Transport, listener: string, context: ConnectionContext) {
+    this.info = { peer: transport.peer, listener }
+    this.#transport = transport
+    this.#context = context
+    this.#reader = new FrameReader({
+      frameBytesMax: context.frameBytesMax,
+      admit: (bytes) => this.#admit(bytes),
+      onFrame: (frame) => this.#onFrame(frame),
+      onInvalid: (bytes) =>
+        this.end(`a frame of ${bytes} bytes was announced; at most ${context.frameBytesMax} are allowed`, "fault")
+    })
+    transport.onData((chunk) => {
+      this.#received++
+      this.#reader.push(chunk)
+    })
+    transport.onDrain(() => {
+      this.#outputFull = false
+      this.#start()
+    })
+    transport.onClose(() => this.end("closed by the peer", "orderly"))
+  }
+
+  get isEnded(): boolean {
+    return this.#ended
+  }
+
+  /** Ends what has stalled or idled for too long. Called every few seconds with the present time. */
+  sweep(nowMs: number, bounds: { readonly idleMs: number; readonly stalledMs: number }): void {
+    const seen = this.#seen
+    if (seen.received !== this.#received || this.#slots.length > 0) {
+      seen.received = this.#received
+      seen.receivedAtMs = nowMs
+    }
+    if (seen.taken !== this.#taken || this.#answersUntaken === 0) {
+      seen.taken = this.#taken
+      seen.takenAtMs = nowMs
+    }
+    if (nowMs - seen.takenAtMs > bounds.stalledMs) this.end("the peer does not take its answers", "fault")
+    else if (this.#reader.admittedBytes > 0 && nowMs - seen.receivedAtMs > bounds.stalledMs) {
+      this.end("the peer stopped in the middle of a request", "fault")
+    } else if (nowMs - seen.receivedAtMs > bounds.idleMs) this.end("idle", "orderly")
+  }
+
+  end(reason: string, manner: "orderly" | "fault"): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#giveUpReservation?.()
+    let held = this.#reader.admittedBytes
+    for (const frame of this.#frames) held += frame.length
+    for (const slot of this.#slots) {
+      held += slot.frameBytes
+      slot.fiber?.interruptUnsafe()
+      releaseAll(slot.held)
+    }
+    this.#frames.length = 0
+    this.#slots.length = 0
+    this.#context.requestBudget.release(held)
+    this.#transport.destroy()
+    this.#context.onEnd(this, reason, manner)
+  }
+
+  #admit(bytes: number): boolean {
+    if (this.#frames.length + this.#slots.length >= limits.requestsInFlightPerConnection) {
+      this.#queueFull = true
+      this.#transport.pause()
+      return false
+    }
+    return this.#reserve(bytes)
+  }
+
+  #reserve(bytes: number): boolean {
+    if (this.#context.requestBudget.tryReserve(bytes)) return true
+    this.#transport.pause()
+    this.#giveUpReservation = this.#context.requestBudget.reserve(bytes, () => {
+      this.#giveUpReservation = undefined
+      this.#continueReading()
+    })
+    return false
+  }
+
+  #continueReading(): void {
+    this.#reader.resume()
+    if (!this.#reader.isWaiting && !this.#ended) this.#transport.resume()
+  }
+
+  #onFrame(frame: Buffer): void {
+    if (this.#ended) return this.#context.requestBudget.release(frame.length)
+    this.#frames.push(frame)
+    this.#start()
+  }
+
+  /** Starts what may start now. */
+  #start(): void {
+    while (!this.#ended && !this.#outputFull && this.#frames.length > 0) {
+      const frame = this.#frames[0]!
+      const overlaps = this.#context.dispatcher.overlaps(frame)
+      if (this.#slots.length > 0 && !(overlaps && this.#startedOverlap)) return
+      this.#frames.shift()
+      this.#startedOverlap = overlaps
+      const slot: Slot = { frameBytes: frame.length, answer: undefined, fiber: undefined, held: [] }
+      this.#slots.push(slot)
+      this.#run(slot, frame)
+    }
+  }
+
+  #run(slot: Slot, frame: Buffer): void {
+    const hold: Hold = (release) => {
+      if (this.#ended) release()
+      else slot.held.push(release)
+    }
+    const fiber = this.#context.run(this.#context.dispatcher.dispatch(frame, this.info, hold))
+    slot.fiber = fiber
+    fiber.addObserver((exit) => {
+      if (this.#ended) return
+      slot.answer = Exit.isSuccess(exit) ? exit.value : { hangup: `a request failed: ${String(exit.cause)}` }
+      slot.fiber = undefined
+      this.#flush()
+    })
+  }
+
+  /** Writes the answers at the head of the line, together. */
+  #flush(): void {
+    let chunks: ReadonlyArray<Buffer> | Array<Buffer> = []
+    const held: Array<() => void> = []
+    let bytes = 0
+    let hangup: string | undefined
+    let done = 0
+    for (; done < this.#slots.length && hangup === undefined; done++) {
+      const slot = this.#slots[done]!
+      if (slot.answer === undefined) break
+      bytes += slot.frameBytes
+      if ("hangup" in slot.answer) hangup = slot.answer.hangup
+      else {
+        chunks = chunks.length === 0 ? slot.answer.chunks : [...chunks, ...slot.answer.chunks]
+      }
+      held.push(...slot.held)
+    }
+    if (done === 0) return
+    this.#slots.splice(0, done)
+    this.#context.requestBudget.release(bytes)
+    if (chunks.length > 0) this.#write(chunks, held)
+    else releaseAll(held)
+    if (hangup !== undefined) return this.end(hangup, "fault")
+    if (this.#queueFull && !this.#ended) this.#leaveFullQueue()
+    this.#start()
+  }
+
+  #leaveFullQueue(): void {
+    this.#queueFull = false
+    const bytes = this.#reader.waitingBytes
+    if (bytes >= 0 && this.#reserve(bytes)) this.#continueReading()
+  }
+
+  #write(chunks: ReadonlyArray<Buffer>, held: ReadonlyArray<() => void>): void {
+    this.#answersUntaken++
+    const state = this.#transport.write(chunks, () => {
+      this.#answersUntaken--
+      this.#taken++
+      releaseAll(held)
+    })
+    if (state === "full") this.#outputFull = true
+  }
+}
+
+const releaseAll = (held: ReadonlyArray<() => void>): void => {
+  for (const release of held) release()
+}

@@ -1,0 +1,193 @@
+/**
+ * From wanted partitions to record bytes: wait until there is enough, choose the runs, hold memory for them, read, slice.
+ *
+ * Limits bind in Kafka's way: partitions are served in the order of the request, each at most its own limit, all together
+ * at most the request's; the first partition with records gives at least one batch. The memory of an answer is reserved
+ * before anything is read and released when the socket has taken it, so a thousand consumers that do not read cost the
+ * budget and no more.
+ */
+import { Effect } from "effect"
+import { type CommitLog } from "#core/log/commit-log.ts"
+import { type PartitionState, type RunRef } from "#core/log/fold.ts"
+import { type AgentServices, type RequestContext } from "./handler.ts"
+import { KAFKA } from "./kafka-error.ts"
+import { sliceRun } from "./run-reader.ts"
+
+export interface WantedPartition {
+  readonly state: PartitionState
+  readonly offset: number
+  readonly bytesMax: number
+}
+
+export interface PartitionRead {
+  readonly errorCode: number
+  readonly records: ReadonlyArray<Buffer>
+}
+
+export interface FetchRead {
+  readonly answers: ReadonlyMap<WantedPartition, PartitionRead>
+  /** As they were when the runs were chosen: what is answered must not be ahead of them. */
+  readonly highWatermarks: ReadonlyMap<WantedPartition, number>
+  readonly bytes: number
+}
+
+interface PlannedPartition {
+  readonly wanted: WantedPartition
+  readonly highWatermark: number
+  readonly runs: ReadonlyArray<RunRef>
+}
+
+export interface PlannedFetch {
+  readonly partitions: ReadonlyArray<PlannedPartition>
+  readonly bytesMax: number
+  /** What the runs hold together: the answer is hardly larger. */
+  readonly bytesEstimated: number
+}
+
+/** Bytes that the run holds from the offset on, by the share of its offsets. */
+const bytesFrom = (run: RunRef, offset: number): number =>
+  offset <= run.baseOffset
+    ? run.byteLength
+    : Math.ceil((run.byteLength * (run.nextOffset - offset)) / (run.nextOffset - run.baseOffset))
+
+/** Bytes that are there to be read, counted no further than `enough`. */
+const availableBytes = ({ state, offset }: WantedPartition, enough: number): number => {
+  if (offset >= state.highWatermark) return 0
+  let bytes = 0
+  for (let index = state.runIndexOf(offset); index < state.runCount && bytes < enough; index++) {
+    bytes += bytesFrom(state.run(index), offset)
+  }
+  return bytes
+}
+
+const hasEnough = (wanted: ReadonlyArray<WantedPartition>, minBytes: number): boolean => {
+  let bytes = 0
+  for (let index = 0; index < wanted.length && bytes < minBytes; index++) {
+    const each = wanted[index]!
+    bytes += Math.min(availableBytes(each, minBytes - bytes), Math.max(each.bytesMax, 1))
+  }
+  return bytes >= minBytes
+}
+
+/** Ends when at least minBytes can be read, a wanted topic is deleted, or the time is up. */
+export const waitForBytes = (
+  log: CommitLog["Service"],
+  wanted: ReadonlyArray<WantedPartition>,
+  options: { readonly minBytes: number; readonly waitMs: number }
+): Effect.Effect<void> => {
+  const { minBytes, waitMs } = options
+  if (waitMs === 0 || hasEnough(wanted, minBytes)) return Effect.void
+  const states = new Set(wanted.map(({ state }) => state))
+  const topics = new Set(wanted.map(({ state }) => state.topic.topicId))
+  const woken = Effect.callback<void>((resume) => {
+    const end = log.onFolded(({ grown, effects }) => {
+      const concerns = grown.some((state) => states.has(state))
+      const isGone = effects.some((effect) => effect.kind === "topic-deleted" && topics.has(effect.topicId))
+      if (isGone || (concerns && hasEnough(wanted, minBytes))) resume(Effect.void)
+    })
+    return Effect.sync(end)
+  })
+  return Effect.timeoutOption(woken, waitMs).pipe(Effect.asVoid)
+}
+
+/** Chooses the runs, by what the fold says of their sizes. */
+export const planFetch = (wanted: ReadonlyArray<WantedPartition>, bytesMax: number): PlannedFetch => {
+  const partitions: Array<PlannedPartition> = []
+  let bytesEstimated = 0
+  for (const each of wanted) {
+    const { state, offset } = each
+    const { highWatermark } = state
+    const runs: Array<RunRef> = []
+    const isFirst = bytesEstimated === 0
+    let bytes = 0
+    if (offset < highWatermark) {
+      for (let index = state.runIndexOf(offset); index < state.runCount; index++) {
+        const isBound = bytes >= each.bytesMax || bytesEstimated + bytes >= bytesMax
+        if (isBound && !(isFirst && runs.length === 0)) break
+        const run = state.run(index)
+        runs.push(run)
+        bytes += bytesFrom(run, offset)
+      }
+    }
+    bytesEstimated += Math.min(bytes, Math.max(each.bytesMax, 1))
+    partitions.push({ wanted: each, highWatermark, runs })
+  }
+  return { partitions, bytesMax, bytesEstimated: Math.min(bytesEstimated, Math.max(bytesMax, 1)) }
+}
+
+/**
+ * Reads what was chosen, after holding memory for it (`hold` takes what gives it back). Never fails: a partition whose bytes
+ * cannot be had answers with an error.
+ */
+export const readPlan = (
+  services: AgentServices,
+  planned: PlannedFetch,
+  hold: RequestContext["hold"]
+): Effect.Effect<FetchRead> => {
+  const highWatermarks = new Map(planned.partitions.map(({ wanted, highWatermark }) => [wanted, highWatermark]))
+  const { bytesEstimated } = planned
+  if (bytesEstimated === 0) return Effect.succeed({ answers: new Map(), highWatermarks, bytes: 0 })
+  const reserve = Effect.callback<void>((resume) => {
+    const giveUp = services.fetchBudget.reserve(bytesEstimated, () => {
+      hold(() => services.fetchBudget.release(bytesEstimated))
+      resume(Effect.void)
+    })
+    return Effect.sync(giveUp)
+  })
+  return Effect.map(Effect.andThen(reserve, loadAll(services, planned)), (loaded) => ({
+    ...slice(planned, loaded),
+    highWatermarks
+  }))
+}
+
+/** The run's verified, stamped bytes; undefined where no bucket has them. */
+type LoadedRuns = ReadonlyMap<RunRef, Buffer | undefined>
+
+const loadAll = (services: AgentServices, planned: PlannedFetch): Effect.Effect<LoadedRuns> => Effect.suspend(() => {
+  const loaded = new Map<RunRef, Buffer | undefined>()
+  const loads: Array<Effect.Effect<void>> = []
+  for (const { runs } of planned.partitions) {
+    for (const run of runs) {
+      const bytes = services.runs.read(run)
+      if (Buffer.isBuffer(bytes)) loaded.set(run, bytes)
+      else {
+        loads.push(
+          Effect.match(bytes, {
+            onSuccess: (read) => void loaded.set(run, read),
+            // Reported where it happened, by the store.
+            onFailure: () => void loaded.set(run, undefined)
+          })
+        )
+      }
+    }
+  }
+  return loads.length === 0
+    ? Effect.succeed(loaded)
+    : Effect.as(Effect.all(loads, { concurrency: "unbounded", discard: true }), loaded)
+})
+
+const slice = (planned: PlannedFetch, loaded: LoadedRuns) => {
+  const answers = new Map<WantedPartition, PartitionRead>()
+  let bytes = 0
+  for (const { wanted, runs } of planned.partitions) {
+    const records: Array<Buffer> = []
+    let partitionBytes = 0
+    let errorCode: number = KAFKA.NONE
+    for (const run of runs) {
+      const runBytes = loaded.get(run)
+      if (runBytes === undefined) {
+        // What came before it is whole and can be served; the next fetch begins at the run and gets the error.
+        if (records.length === 0) errorCode = KAFKA.KAFKA_STORAGE_ERROR
+        break
+      }
+      const room = Math.min(wanted.bytesMax - partitionBytes, planned.bytesMax - bytes)
+      const views = sliceRun(runBytes, run, { fromOffset: wanted.offset, bytesMax: Math.max(0, room), minOneBatch: bytes === 0 })
+      for (const view of views.chunks) records.push(view)
+      partitionBytes += views.bytes
+      bytes += views.bytes
+      if (!views.isWhole) break
+    }
+    answers.set(wanted, { errorCode, records })
+  }
+  return { answers, bytes }
+}

@@ -1,0 +1,131 @@
+/**
+ * Cuts a byte stream into request frames [pure].
+ *
+ * Zero or one copy: a frame that lies within one chunk is handed out as a view of it; one that spans chunks is gathered
+ * into a buffer of its own, which grows with what really arrived (a client that announces 100 MiB and sends ten bytes costs
+ * a small buffer).
+ *
+ * Memory for a frame is asked for before it is gathered: `admit` answers whether the frame may be read now. When it says
+ * no, the reader keeps the rest of the chunk and stops until `resume`.
+ */
+import { assert } from "#core/model/assert.ts"
+
+export interface FrameReaderOptions {
+  readonly frameBytesMax: number
+  /** Asks for `bytes` of memory for the next frame. False: stop; the owner calls `resume` when they are there. */
+  readonly admit: (bytes: number) => boolean
+  /** A whole frame, without its length prefix. It belongs to the receiver. */
+  readonly onFrame: (frame: Buffer) => void
+  /** The length prefix cannot be right. The reader is dead from then on. */
+  readonly onInvalid: (announcedBytes: number) => void
+}
+
+/** Smallest frame that can be a request: api key, version, correlation id. */
+const FRAME_BYTES_MIN = 8
+/** First size of the buffer of a frame that spans chunks. */
+const GATHER_BYTES_FIRST = 2 * 1024 * 1024
+
+const EMPTY = Buffer.alloc(0)
+
+export class FrameReader {
+  readonly #options: FrameReaderOptions
+  /** What of the last chunk is not consumed yet (at most one chunk, or the few bytes of a split length prefix). */
+  #rest: Buffer = EMPTY
+  /** Bytes of the frame under way, -1 between frames. */
+  #frameBytes = -1
+  #gathered: Buffer = EMPTY
+  #gatheredBytes = 0
+  #state: "reading" | "waiting" | "dead" = "reading"
+
+  constructor(options: FrameReaderOptions) {
+    this.#options = options
+  }
+
+  /** Memory admitted for the frame that is only partly here: what its owner must give back when the stream ends. */
+  get admittedBytes(): number {
+    return this.#frameBytes >= 0 && this.#state !== "waiting" ? this.#frameBytes : 0
+  }
+
+  get isWaiting(): boolean {
+    return this.#state === "waiting"
+  }
+
+  /** Bytes that `admit` refused and that `resume` presumes to be held; -1 when it waits for none. */
+  get waitingBytes(): number {
+    return this.#state === "waiting" ? this.#frameBytes : -1
+  }
+
+  push(chunk: Buffer): void {
+    if (this.#state === "dead") return
+    this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
+    if (this.#state === "reading") this.#read()
+  }
+
+  /** The memory that `admit` had refused is held now. */
+  resume(): void {
+    if (this.#state !== "waiting") return
+    this.#state = "reading"
+    this.#read()
+  }
+
+  #read(): void {
+    while (this.#state === "reading") {
+      if (this.#frameBytes < 0) {
+        if (!this.#begin()) return
+      } else if (!this.#continue()) return
+    }
+  }
+
+  /** Reads a length prefix. False when there is nothing more to do now. */
+  #begin(): boolean {
+    if (this.#rest.length < 4) return false
+    const bytes = this.#rest.readInt32BE(0)
+    if (bytes < FRAME_BYTES_MIN || bytes > this.#options.frameBytesMax) {
+      this.#state = "dead"
+      this.#rest = EMPTY
+      this.#options.onInvalid(bytes)
+      return false
+    }
+    this.#rest = this.#rest.subarray(4)
+    this.#frameBytes = bytes
+    // Waiting is entered first: the owner may grant the memory, and call resume, from within admit.
+    this.#state = "waiting"
+    if (this.#options.admit(bytes)) this.#state = "reading"
+    return this.#state === "reading"
+  }
+
+  #continue(): boolean {
+    const bytes = this.#frameBytes
+    if (this.#gatheredBytes === 0 && this.#rest.length >= bytes) {
+      const frame = this.#rest.subarray(0, bytes)
+      this.#rest = this.#rest.length === bytes ? EMPTY : this.#rest.subarray(bytes)
+      this.#end(frame)
+      return true
+    }
+    if (this.#rest.length === 0) return false
+    const taken = Math.min(this.#rest.length, bytes - this.#gatheredBytes)
+    this.#makeRoom(this.#gatheredBytes + taken)
+    this.#rest.copy(this.#gathered, this.#gatheredBytes, 0, taken)
+    this.#gatheredBytes += taken
+    this.#rest = this.#rest.length === taken ? EMPTY : this.#rest.subarray(taken)
+    if (this.#gatheredBytes < bytes) return false
+    this.#end(this.#gathered)
+    return true
+  }
+
+  #makeRoom(bytes: number): void {
+    if (this.#gathered.length >= bytes) return
+    const wanted = Math.min(this.#frameBytes, Math.max(GATHER_BYTES_FIRST, 2 * this.#gathered.length, bytes))
+    const larger = Buffer.allocUnsafeSlow(wanted)
+    this.#gathered.copy(larger, 0, 0, this.#gatheredBytes)
+    this.#gathered = larger
+  }
+
+  #end(frame: Buffer): void {
+    assert(frame.length === this.#frameBytes, "a frame has its announced length")
+    this.#frameBytes = -1
+    this.#gathered = EMPTY
+    this.#gatheredBytes = 0
+    this.#options.onFrame(frame)
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * CreateTopics (key 19), v2-7.
+ *
+ * Any agent creates topics; the topic is visible to whoever asks anywhere once the answer is given. Replication is the
+ * bucket set's matter, so every replication factor from 1 on (and -1) is accepted. Manual assignments give the number of
+ * partitions; the brokers in them are ignored. v4+ -1 asks for the default number of partitions; v5+ answers the configs;
+ * v7+ the topic id. Errors are per topic; a name that comes twice is INVALID_REQUEST.
+ */
+import { Effect } from "effect"
+import { type CreateTopic } from "#core/log/command.ts"
+import { validateTopicConfig } from "#core/config/topic-config.ts"
+import { limits } from "#core/model/limits.ts"
+import { topicNameProblem } from "#core/model/topic-name.ts"
+import { UUID_ZERO } from "#core/model/uuid.ts"
+import { CreateTopics } from "#core/protocol/api/19-create-topics.ts"
+import { type RequestOf, type ResponseInput } from "#core/protocol/schema.ts"
+import { describeTopicConfigs } from "../config-description.ts"
+import { type AgentServices, defineHandler } from "../handler.ts"
+import { errorOfCommand, KAFKA } from "../kafka-error.ts"
+import { settleFold } from "../topic-lookup.ts"
+
+type Asked = RequestOf<typeof CreateTopics>["topics"][number]
+type Answer = ResponseInput<typeof CreateTopics>["topics"][number]
+
+interface Problem {
+  readonly errorCode: number
+  readonly errorMessage: string
+}
+
+const problem = (errorCode: number, errorMessage: string): Problem => ({ errorCode, errorMessage })
+
+/** Shown to clients: durability does not come from replicas among brokers. */
+const REPLICATION_FACTOR_SHOWN = 1
+
+const assignmentProblem = ({ assignments, numPartitions, replicationFactor }: Asked): Problem | undefined => {
+  if (numPartitions !== -1 || replicationFactor !== -1) {
+    return problem(KAFKA.INVALID_REQUEST, "with assignments, numPartitions and replicationFactor must both be -1")
+  }
+  const indexes = assignments.map(({ partitionIndex }) => partitionIndex).sort((a, b) => a - b)
+  if (indexes.some((partition, place) => partition !== place)) {
+    return problem(KAFKA.INVALID_REPLICA_ASSIGNMENT, "assignments must name the partitions 0, 1, 2 … once each")
+  }
+  if (assignments.some(({ brokerIds }) => brokerIds.length === 0)) {
+    return problem(KAFKA.INVALID_REPLICA_ASSIGNMENT, "every assignment needs at least one broker")
+  }
+  return undefined
+}
+
+const countProblem = ({ numPartitions, replicationFactor }: Asked): Problem | undefined => {
+  if (numPartitions === 0 || numPartitions < -1 || numPartitions > limits.partitionsPerTopicMax) {
+    return problem(
+      KAFKA.INVALID_PARTITIONS,
+      `numPartitions must be -1 (default) or 1 to ${limits.partitionsPerTopicMax}, not ${numPartitions}`
+    )
+  }
+  if (replicationFactor === 0 || replicationFactor < -1) {
+    return problem(
+      KAFKA.INVALID_REPLICATION_FACTOR,
+      `replicationFactor must be -1 (default) or at least 1, not ${replicationFactor}`
+    )
+  }
+  return undefined
+}
+
+const configProblem = ({ configs }: Asked): Problem | undefined => {
+  for (const { name, value } of configs) {
+    const message =
+      value === null ? `Null value not supported for topic configs: ${name}` : validateTopicConfig(name, value)
+    if (message !== undefined) return problem(KAFKA.INVALID_CONFIG, message)
+  }
+  return undefined
+}
+
+const problemOf = (asked: Asked, isRepeated: boolean): Problem | undefined => {
+  if (isRepeated) return problem(KAFKA.INVALID_REQUEST, `the topic ${asked.name} is named more than once`)
+  const name = topicNameProblem(asked.name)
+  if (name !== undefined) return problem(KAFKA.INVALID_TOPIC_EXCEPTION, name)
+  return (asked.assignments.length > 0 ? assignmentProblem(asked) : countProblem(asked)) ?? configProblem(asked)
+}
+
+const refused = (name: string, { errorCode, errorMessage }: Problem): Answer => ({
+  name,
+  topicId: UUID_ZERO,
+  errorCode,
+  errorMessage,
+  configs: []
+})
+
+const exists = (name: string): Problem => problem(KAFKA.TOPIC_ALREADY_EXISTS, `Topic '${name}' already exists.`)
+const collides = (name: string): Problem =>
+  problem(KAFKA.INVALID_TOPIC_EXCEPTION, `Topic '${name}' collides with an existing topic: they differ only in '.' and '_'.`)
+
+const created = (command: CreateTopic): Answer => ({
+  name: command.name,
+  topicId: command.topicId,
+  errorCode: KAFKA.NONE,
+  errorMessage: null,
+  numPartitions: command.partitions,
+  replicationFactor: REPLICATION_FACTOR_SHOWN,
+  configs: describeTopicConfigs(new Map(command.configs), null).map(({ name, value, readOnly, configSource, isSensitive }) => ({
+    name,
+    value,
+    readOnly,
+    configSource,
+    isSensitive
+  }))
+})
+
+const create = (services: AgentServices, asked: Asked, validateOnly: boolean): Effect.Effect<Answer> => {
+  const partitions =
+    asked.assignments.length > 0
+      ? asked.assignments.length
+      : asked.numPartitions === -1
+        ? services.settings.numPartitions
+        : asked.numPartitions
+  const command: CreateTopic = {
+    kind: "create-topic",
+    topicId: services.entropy.uuid(),
+    name: asked.name,
+    partitions,
+    configs: asked.configs.map(({ name, value }) => [name, value ?? ""] as const)
+  }
+  if (validateOnly) {
+    return Effect.map(settleFold(services.log), (certainty) =>
+      certainty === "unsettled"
+        ? refused(asked.name, problem(KAFKA.REQUEST_TIMED_OUT, "the metadata database does not answer"))
+        : services.log.fold.topicByName(asked.name) === undefined
+          ? { ...created(command), topicId: UUID_ZERO }
+          : refused(asked.name, exists(asked.name))
+    )
+  }
+  return Effect.match(services.log.submit(command), {
+    onFailure: (error) => refused(asked.name, problem(errorOfCommand(error), "the topic may or may not have been created")),
+    onSuccess: ({ result }) =>
+      result === "created"
+        ? created(command)
+        : refused(asked.name, result === "exists" ? exists(asked.name) : collides(asked.name))
+  })
+}
+
+export const createTopics = defineHandler(CreateTopics, (services) =>
+  Effect.fnUntraced(function* (request) {
+    const times = new Map<string, number>()
+    for (const { name } of request.topics) times.set(name, (times.get(name) ?? 0) + 1)
+    const answers = request.topics.map((asked) => {
+      const wrong = problemOf(asked, times.get(asked.name)! > 1)
+      return wrong === undefined
+        ? create(services, asked, request.validateOnly)
+        : Effect.succeed(refused(asked.name, wrong))
+    })
+    return { throttleTimeMs: 0, topics: yield* Effect.all(answers, { concurrency: 64 }) }
+  })
+)

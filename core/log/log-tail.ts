@@ -1,0 +1,247 @@
+/**
+ * Follows one shard's log: folds what is read, wakes who waits for it, and answers linearizable reads.
+ *
+ * Invariants: rows are folded once, in order, without gaps, whoever read them (the poll, the appender, the start). A
+ * barrier is answered with a tail that was read after it was asked for. A fold that stopped stays stopped: everyone who
+ * waits and everyone who comes is told.
+ */
+import { Deferred, Effect, Exit, Latch, Random, Result } from "effect"
+import { limits } from "#core/model/limits.ts"
+import { type Uuid } from "#core/model/uuid.ts"
+import { type LogRow, MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
+import { CommitLogError } from "./commit-log.ts"
+import { applyRow, createFold, type Fold, type Folded, FoldStopped } from "./fold.ts"
+
+/** A slot that someone tries to take: decided when its row is folded. */
+export interface WatchedSlot {
+  readonly seq: number
+  readonly nonce: Uuid
+  outcome: "unknown" | "mine" | "lost"
+}
+
+interface BarrierWait {
+  readonly done: Deferred.Deferred<void, CommitLogError>
+  /** Of the tail; undefined until it was read. */
+  seq: number | undefined
+}
+
+export class LogTail {
+  readonly fold: Fold
+  /** Rows folded that this agent did not append. */
+  foreignRows = 0
+  /** Why nothing goes on: the fold stopped, or the log was closed. */
+  ended: CommitLogError | undefined = undefined
+  private readonly store: MetadataStore["Service"]
+  private readonly pollIntervalMs: number
+  private slot: WatchedSlot | undefined = undefined
+  private readonly listeners = new Set<(folded: Folded) => void>()
+  private readonly barriers = new Set<BarrierWait>()
+  private readonly pollSoon = Latch.makeUnsafe()
+  private readonly barrierAsked = Latch.makeUnsafe()
+  private readonly endListeners: Array<(error: CommitLogError) => void> = []
+  /** Errors of listeners and the fold that were not logged yet; the poll logs them. */
+  private readonly unreported: Array<unknown> = []
+
+  constructor(options: {
+    readonly store: MetadataStore["Service"]
+    readonly shard: number
+    readonly pollIntervalMs: number
+  }) {
+    this.store = options.store
+    this.fold = createFold(options.shard)
+    this.pollIntervalMs = options.pollIntervalMs
+  }
+
+  onFolded(listener: (folded: Folded) => void): () => void {
+    this.listeners.add(listener)
+    return () => void this.listeners.delete(listener)
+  }
+
+  /** Called once, when `ended` is set. */
+  onEnded(listener: (error: CommitLogError) => void): void {
+    this.endListeners.push(listener)
+  }
+
+  /** From now on the row folded at the slot's seq decides its outcome. */
+  watch(slot: WatchedSlot): void {
+    this.slot = slot
+  }
+
+  /** Folds what of the rows is new; stops before a gap. Synchronous. */
+  foldRows(rows: ReadonlyArray<LogRow>): void {
+    for (const row of rows) {
+      if (this.ended !== undefined || row.seq > this.fold.seq + 1) return
+      if (row.seq <= this.fold.seq) continue
+      this.foldRow({ ...row, entry: ownBytes(row.entry) })
+    }
+  }
+
+  /** Reads once after the fold, and folds. Ends with the number of rows read. */
+  readonly readOnce: Effect.Effect<number, MetadataError> = Effect.suspend(() =>
+    guarded(
+      "read",
+      this.store.read({ shard: this.fold.shard, after: this.fold.seq, limit: limits.logRowsPerRead })
+    )
+  ).pipe(
+    Effect.map((rows) => {
+      this.foldRows(rows)
+      return rows.length
+    })
+  )
+
+  /** Reads until nothing is left. */
+  readonly readAll: Effect.Effect<void, MetadataError> = Effect.suspend(() => this.readOnce).pipe(
+    Effect.repeat({ while: (count) => count > 0 && this.ended === undefined }),
+    Effect.asVoid
+  )
+
+  /** Never ends by itself, unless the fold stops. */
+  readonly poll: Effect.Effect<void> = Effect.suspend(() => this.pollUntilEnded())
+
+  /** Never ends by itself, unless the fold stops. */
+  readonly serveBarriers: Effect.Effect<void> = Effect.suspend(() => this.serveBarriersUntilEnded())
+
+  /** See CommitLog.barrier. */
+  readonly barrier: Effect.Effect<void, CommitLogError> = Effect.suspend(() => {
+    if (this.ended !== undefined) return Effect.fail(this.ended)
+    if (this.barriers.size >= limits.barriersWaiting) return Effect.fail(tooManyBarriers())
+    const wait: BarrierWait = { done: Deferred.makeUnsafe(), seq: undefined }
+    this.barriers.add(wait)
+    this.barrierAsked.openUnsafe()
+    return Deferred.await(wait.done).pipe(
+      Effect.timeoutOrElse({ duration: limits.barrierWaitMs, orElse: () => Effect.fail(barrierTimedOut()) }),
+      Effect.ensuring(Effect.sync(() => this.barriers.delete(wait)))
+    )
+  })
+
+  /** Nothing is folded or answered any more. */
+  end(error: CommitLogError): void {
+    if (this.ended !== undefined) return
+    this.ended = error
+    for (const wait of this.barriers) Deferred.doneUnsafe(wait.done, Exit.fail(error))
+    for (const listener of this.endListeners) listener(error)
+    this.pollSoon.openUnsafe()
+    this.barrierAsked.openUnsafe()
+  }
+
+  /** As `end`, for what must never happen: the agent must not go on. */
+  stop(cause: unknown): void {
+    this.end(new CommitLogError({ reason: "FoldStopped", outcome: "definite", cause }))
+    this.unreported.push(cause)
+  }
+
+  private foldRow(row: LogRow): void {
+    let folded: Folded
+    try {
+      folded = applyRow(this.fold, row)
+    } catch (cause) {
+      return this.stop(cause instanceof FoldStopped ? cause : new FoldStopped(row, "its effects broke the fold", cause))
+    }
+    const { slot } = this
+    const isMine = slot?.seq === row.seq && slot.nonce === row.nonce
+    if (slot?.seq === row.seq) slot.outcome = isMine ? "mine" : "lost"
+    if (!isMine) this.foreignRows += 1
+    for (const listener of this.listeners) this.tell(listener, folded)
+    for (const wait of this.barriers) {
+      if (wait.seq !== undefined && wait.seq <= row.seq) Deferred.doneUnsafe(wait.done, Exit.void)
+    }
+  }
+
+  /** A listener's error is its own: the others, and the log, go on. */
+  private tell(listener: (folded: Folded) => void, folded: Folded): void {
+    try {
+      listener(folded)
+    } catch (cause) {
+      if (this.unreported.length < UNREPORTED_MAX) this.unreported.push(cause)
+    }
+  }
+
+  private readonly pollUntilEnded = Effect.fnUntraced(function* (this: LogTail) {
+    let failures = 0
+    while (this.ended === undefined) {
+      yield* this.report
+      this.pollSoon.closeUnsafe()
+      const read = yield* Effect.result(this.readOnce)
+      if (Result.isFailure(read)) {
+        failures += 1
+        yield* Effect.logWarning("the log's tail could not be read").pipe(
+          Effect.annotateLogs({ shard: this.fold.shard, failures, error: read.failure.message })
+        )
+        yield* backoff(failures)
+        continue
+      }
+      failures = 0
+      if (read.success >= limits.logRowsPerRead) continue
+      yield* Effect.raceFirst(Effect.sleep(this.pollIntervalMs), this.pollSoon.await)
+    }
+    yield* this.report
+  })
+
+  private readonly serveBarriersUntilEnded = Effect.fnUntraced(function* (this: LogTail) {
+    while (this.ended === undefined) {
+      yield* this.barrierAsked.await
+      this.barrierAsked.closeUnsafe()
+      // Those who ask from here on get the next read: this one may have begun before what they must see.
+      const asked = [...this.barriers].filter((wait) => wait.seq === undefined)
+      if (asked.length === 0) continue
+      const read = yield* Effect.result(guarded("tail", this.store.tail(this.fold.shard)))
+      if (Result.isFailure(read)) {
+        const exit = Exit.fail(unavailable("definite", read.failure))
+        for (const wait of asked) Deferred.doneUnsafe(wait.done, exit)
+        continue
+      }
+      const { seq } = read.success
+      for (const wait of asked) {
+        wait.seq = seq
+        if (seq <= this.fold.seq) Deferred.doneUnsafe(wait.done, Exit.void)
+      }
+      if (seq > this.fold.seq) this.pollSoon.openUnsafe()
+    }
+  })
+
+  private readonly report: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.forEach(
+      this.unreported.splice(0),
+      (cause) =>
+        Effect.logError(cause instanceof FoldStopped ? "the fold stopped" : "a listener of the log failed").pipe(
+          Effect.annotateLogs({ shard: this.fold.shard, seq: this.fold.seq, error: String(cause) })
+        ),
+      { discard: true }
+    )
+  )
+}
+
+const UNREPORTED_MAX = 16
+const BACKOFF_FIRST_MS = 10
+
+/** Pauses longer with each failure, by chance shorter, at most limits.logBackoffMaxMs. */
+export const backoff = (failures: number): Effect.Effect<void> => {
+  const longestMs = Math.min(limits.logBackoffMaxMs, BACKOFF_FIRST_MS * 2 ** Math.min(failures - 1, 20))
+  return Effect.flatMap(Random.nextBetween(longestMs / 2, longestMs), Effect.sleep)
+}
+
+/** Gives up a call that even its adapter does not end. */
+export const guarded = <A>(operation: string, call: Effect.Effect<A, MetadataError>): Effect.Effect<A, MetadataError> =>
+  Effect.timeoutOrElse(call, {
+    duration: limits.metadataHungMs,
+    orElse: () => {
+      const cause = new Error(`no answer within ${limits.metadataHungMs} ms`)
+      const outcome = operation === "append" ? "indefinite" : "definite"
+      return Effect.fail(new MetadataError({ reason: "TimedOut", outcome, operation, cause }))
+    }
+  })
+
+export const unavailable = (outcome: "definite" | "indefinite", cause: unknown): CommitLogError =>
+  new CommitLogError({ reason: "Unavailable", outcome, cause })
+
+const tooManyBarriers = (): CommitLogError => {
+  const cause = new Error(`${limits.barriersWaiting} callers wait for the log's tail`)
+  return new CommitLogError({ reason: "Overloaded", outcome: "definite", cause })
+}
+
+const barrierTimedOut = (): CommitLogError =>
+  unavailable("definite", new Error(`the log's tail was not reached within ${limits.barrierWaitMs} ms`))
+
+/** The fold keeps entries: one that is a small part of a large buffer is copied, or it would keep all of it alive. */
+const ownBytes = (entry: Uint8Array): Uint8Array =>
+  entry.buffer.byteLength > entry.byteLength * 2 ? Uint8Array.prototype.slice.call(entry) : entry

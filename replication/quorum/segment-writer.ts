@@ -1,0 +1,285 @@
+/**
+ * Writes a segment to its quorum.
+ *
+ * Invariants:
+ * - It answers only after W buckets in distinct failure domains acknowledged the whole segment (architecture, 2).
+ * - It answers as soon as that is so, and fails as soon as that cannot be so any more, or at the deadline: no bucket,
+ *   however slow or dead, adds latency beyond that.
+ * - Whatever goes on after the answer is bounded: unfinished puts per bucket, bytes held by late copies, time.
+ * - Every copy of an acknowledged segment is acknowledged or reported as missing; maybe both where an answer came late.
+ *
+ * A put that passes its deadline is given up but not interrupted: it keeps its slot until it really ends (or until
+ * limits.putStuckMs), because an interrupted system call goes on holding its thread and bytes, unseen. So a hanging bucket
+ * fills its slots once and is then left out.
+ *
+ * A caller that is interrupted leaves its copies running; the segment then is an orphan like any uncommitted one.
+ */
+import { Cause, Clock, Deferred, Effect, Exit, type Fiber, Option, type Scope } from "effect"
+import { assert } from "#core/model/assert.ts"
+import { limits } from "#core/model/limits.ts"
+import { ObjectStoreError } from "#core/ports/object-store.ts"
+import { QuorumNotReached, type SegmentAddress, type SegmentWritten } from "#core/ports/segment-store.ts"
+import { segmentKey } from "#core/segment/segment-key.ts"
+import { type HealthEvent, judge, mayTry } from "#regions/health.ts"
+import { type BucketSet, type BucketState, type QuorumCounters } from "./bucket-state.ts"
+import { putCopy } from "./copy-put.ts"
+import { type MissingCopies } from "./missing-copies.ts"
+
+export interface WriterOptions {
+  readonly sets: ReadonlyMap<string, BucketSet>
+  readonly counters: QuorumCounters
+  readonly missing: MissingCopies
+  readonly putTimeoutMs: number
+  /** Of the layer: copies that go on in the background live in it. */
+  readonly scope: Scope.Scope
+}
+
+export interface SegmentWriter {
+  readonly write: (
+    address: SegmentAddress,
+    chunks: ReadonlyArray<Uint8Array>
+  ) => Effect.Effect<SegmentWritten, QuorumNotReached>
+}
+
+export const make = (options: WriterOptions): SegmentWriter => {
+  const writer: Writer = { ...options, late: new Set() }
+  return { write: (address, chunks) => write(writer, address, chunks) }
+}
+
+interface Writer extends WriterOptions {
+  /** Copies whose quorum was reached without them, oldest first. */
+  readonly late: Set<Copy>
+}
+
+interface Copy {
+  readonly write: Write
+  readonly state: BucketState
+  readonly domain: string
+  status: "waiting" | "running" | "acknowledged" | "failed" | "skipped"
+  /** Why it failed or was skipped. */
+  failure: string
+  startedAtMs: number
+  fiber: Fiber.Fiber<void, ObjectStoreError> | undefined
+}
+
+interface Write {
+  readonly address: SegmentAddress
+  readonly key: string
+  readonly chunks: ReadonlyArray<Uint8Array>
+  readonly byteLength: number
+  readonly needed: number
+  copies: ReadonlyArray<Copy>
+  phase: "open" | "acknowledged" | "failed"
+  readonly answer: Deferred.Deferred<SegmentWritten, QuorumNotReached>
+  deadline: Fiber.Fiber<void> | undefined
+}
+
+const write = Effect.fnUntraced(function* (
+  writer: Writer,
+  address: SegmentAddress,
+  chunks: ReadonlyArray<Uint8Array>
+): Effect.fn.Return<SegmentWritten, QuorumNotReached> {
+  const { counters } = writer
+  counters.writesStarted++
+  const set = writer.sets.get(address.bucketSet)
+  if (set === undefined) {
+    counters.writesFailed++
+    const failures = [`bucket set ${address.bucketSet} is not in the topology`]
+    return yield* new QuorumNotReached({ segmentId: address.segmentId, needed: 1, acked: [], failures })
+  }
+  const clock = yield* Clock.Clock
+  const work: Write = {
+    address,
+    key: segmentKey(address),
+    chunks,
+    byteLength: chunks.reduce((bytes, chunk) => bytes + chunk.length, 0),
+    needed: set.writes,
+    copies: [],
+    phase: "open",
+    answer: Deferred.makeUnsafe(),
+    deadline: undefined
+  }
+  planCopies(writer, work, set, clock.currentTimeMillisUnsafe())
+  failIfHopeless(writer, work)
+  // Uninterruptible up to the wait: half the copies started and no deadline would be worse than all or none.
+  yield* startCopies(writer, work, clock).pipe(Effect.uninterruptible)
+  return yield* Deferred.await(work.answer)
+})
+
+/**
+ * Suspended buckets are left out, unless the quorum cannot be reached without them; a bucket whose slots or bytes are used
+ * up is left out in any case.
+ */
+const planCopies = (writer: Writer, work: Write, set: BucketSet, nowMs: number): void => {
+  work.copies = set.members.map(({ state, domain }): Copy => {
+    const refusal = overload(writer, state, work.byteLength) ?? (mayTry(state.putHealth, nowMs) ? "" : SUSPENDED)
+    const status = refusal === "" ? "waiting" : "skipped"
+    return { write: work, state, domain, status, failure: refusal, startedAtMs: nowMs, fiber: undefined }
+  })
+  if (domainsOf(work, "waiting").size < work.needed) {
+    for (const copy of work.copies) if (copy.failure === SUSPENDED) copy.status = "waiting"
+  }
+  for (const copy of work.copies) if (copy.status === "skipped") copy.state.counters.putSkips++
+}
+
+const SUSPENDED = "left out: it failed before and is tried again later"
+
+const overload = (writer: Writer, state: BucketState, byteLength: number): string | undefined => {
+  if (state.unfinishedPuts >= limits.putsInFlightPerBucket) {
+    return `left out: ${state.unfinishedPuts} puts have not ended`
+  }
+  if (state.lateBytes > 0 && writer.counters.lateBytes + byteLength > limits.lateCopyBytes) {
+    return `left out: late copies hold ${writer.counters.lateBytes} bytes`
+  }
+  return undefined
+}
+
+const startCopies = Effect.fnUntraced(function* (writer: Writer, work: Write, clock: Clock.Clock) {
+  if (work.phase === "failed") return
+  const starting = work.copies.filter((copy) => copy.status === "waiting")
+  // All are marked before the first begins: one that fails at once must not make the others look hopeless.
+  for (const copy of starting) {
+    copy.status = "running"
+    copy.state.unfinishedPuts++
+    noteHealth(copy, { kind: "started" }, clock)
+  }
+  for (const copy of starting) {
+    const put = putCopy({ store: copy.state.bucket.store, ...work, counters: copy.state.counters }).pipe(
+      Effect.timeoutOrElse({ duration: limits.putStuckMs, orElse: () => Effect.fail(stuck(copy)) }),
+      Effect.onExit((exit) => Effect.sync(() => endCopy(writer, copy, exit, clock)))
+    )
+    const fiber = yield* Effect.forkIn(put, writer.scope, { startImmediately: true })
+    copy.fiber = fiber
+    // The quorum may have become hopeless, and this copy with it, while it was being started.
+    if (copyIsPointless(copy)) fiber.interruptUnsafe()
+  }
+  if (!hasRunning(work)) return
+  const deadline = Effect.sleep(writer.putTimeoutMs).pipe(
+    Effect.andThen(Effect.sync(() => passDeadline(writer, work, clock)))
+  )
+  work.deadline = yield* Effect.forkIn(deadline, writer.scope)
+})
+
+const stuck = (copy: Copy): ObjectStoreError =>
+  new ObjectStoreError({
+    reason: "TimedOut",
+    outcome: "indefinite",
+    operation: "put",
+    bucket: copy.state.bucket.name,
+    key: copy.write.key,
+    cause: new Error(`no answer in ${limits.putStuckMs} ms`)
+  })
+
+const endCopy = (writer: Writer, copy: Copy, exit: Exit.Exit<void, ObjectStoreError>, clock: Clock.Clock): void => {
+  const { state } = copy
+  state.unfinishedPuts--
+  assert(state.unfinishedPuts >= 0, "a copy ends once")
+  releaseLate(writer, copy)
+  if (copy.status === "running") {
+    if (Exit.isSuccess(exit)) acknowledgeCopy(writer, copy, clock)
+    else failCopy(writer, copy, describe(exit.cause), clock)
+  } else if (Exit.isSuccess(exit)) {
+    // Given up before and reported as missing: repair will find it there.
+    state.counters.putAcks++
+    state.counters.putLateAcks++
+  }
+  if (!hasRunning(copy.write)) copy.write.deadline?.interruptUnsafe()
+}
+
+const acknowledgeCopy = (writer: Writer, copy: Copy, clock: Clock.Clock): void => {
+  const { write: work, state } = copy
+  copy.status = "acknowledged"
+  state.counters.putAcks++
+  noteHealth(copy, { kind: "answered", durationMs: clock.currentTimeMillisUnsafe() - copy.startedAtMs }, clock)
+  if (work.phase !== "open") {
+    state.counters.putLateAcks++
+    return
+  }
+  if (domainsOf(work, "acknowledged").size < work.needed) return
+  work.phase = "acknowledged"
+  writer.counters.writesAcknowledged++
+  for (const other of work.copies) {
+    if (other.status === "failed" || other.status === "skipped") reportMissing(writer, other)
+    else if (other.status === "running") holdLate(writer, other)
+  }
+  const ackedBuckets = namesOf(work, "acknowledged")
+  Deferred.doneUnsafe(work.answer, Effect.succeed({ ackedBuckets }))
+}
+
+const failCopy = (writer: Writer, copy: Copy, failure: string, clock: Clock.Clock): void => {
+  copy.status = "failed"
+  copy.failure = failure
+  copy.state.counters.putFailures++
+  noteHealth(copy, { kind: "failed" }, clock)
+  if (copy.write.phase === "acknowledged") reportMissing(writer, copy)
+  else failIfHopeless(writer, copy.write)
+}
+
+/** What has not answered by now has failed, though it may go on. */
+const passDeadline = (writer: Writer, work: Write, clock: Clock.Clock): void => {
+  for (const copy of work.copies) {
+    if (copy.status === "running") failCopy(writer, copy, `no answer in ${writer.putTimeoutMs} ms`, clock)
+  }
+}
+
+/** Fails the write once the copies that are acknowledged or may still be cannot make W domains. */
+const failIfHopeless = (writer: Writer, work: Write): void => {
+  if (work.phase !== "open") return
+  if (domainsOf(work, "acknowledged", "running", "waiting").size >= work.needed) return
+  work.phase = "failed"
+  writer.counters.writesFailed++
+  const failures = work.copies.flatMap((copy) =>
+    copy.status === "failed" || copy.status === "skipped" ? [`${copy.state.bucket.name}: ${copy.failure}`] : []
+  )
+  const { segmentId } = work.address
+  const error = new QuorumNotReached({ segmentId, needed: work.needed, acked: namesOf(work, "acknowledged"), failures })
+  Deferred.doneUnsafe(work.answer, Effect.fail(error))
+  // The id is never used again, so finishing the other copies would only make garbage.
+  for (const copy of work.copies) copy.fiber?.interruptUnsafe()
+}
+
+const copyIsPointless = (copy: Copy): boolean => copy.write.phase === "failed"
+
+/** The copy now holds the segment's bytes beyond the write; the oldest such copies give way to it. */
+const holdLate = (writer: Writer, copy: Copy): void => {
+  writer.late.add(copy)
+  copy.state.lateBytes += copy.write.byteLength
+  writer.counters.lateBytes += copy.write.byteLength
+  for (const oldest of writer.late) {
+    // A single segment may be larger than all late copies should be together.
+    if (writer.counters.lateBytes <= limits.lateCopyBytes || writer.late.size === 1) break
+    releaseLate(writer, oldest)
+    writer.counters.lateCopiesAbandoned++
+    // Its end reports it as missing.
+    oldest.fiber?.interruptUnsafe()
+  }
+}
+
+const releaseLate = (writer: Writer, copy: Copy): void => {
+  if (!writer.late.delete(copy)) return
+  copy.state.lateBytes -= copy.write.byteLength
+  writer.counters.lateBytes -= copy.write.byteLength
+}
+
+const reportMissing = (writer: Writer, copy: Copy): void => {
+  const { address, key } = copy.write
+  writer.missing.report({ segmentId: address.segmentId, objectKey: key, bucket: copy.state.bucket.name })
+}
+
+const noteHealth = (copy: Copy, event: HealthEvent, clock: Clock.Clock): void => {
+  copy.state.putHealth = judge(copy.state.putHealth, event, clock.currentTimeMillisUnsafe())
+}
+
+const hasRunning = (work: Write): boolean => work.copies.some((copy) => copy.status === "running")
+
+const domainsOf = (work: Write, ...statuses: ReadonlyArray<Copy["status"]>): Set<string> =>
+  new Set(work.copies.filter((copy) => statuses.includes(copy.status)).map((copy) => copy.domain))
+
+const namesOf = (work: Write, status: Copy["status"]): ReadonlyArray<string> =>
+  work.copies.filter((copy) => copy.status === status).map((copy) => copy.state.bucket.name)
+
+const describe = (cause: Cause.Cause<ObjectStoreError>): string => {
+  const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+  if (error !== undefined) return error.message
+  return Cause.hasInterruptsOnly(cause) ? "abandoned" : Cause.pretty(cause)
+}

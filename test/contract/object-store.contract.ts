@@ -1,0 +1,510 @@
+/**
+ * What every object store adapter must do (core/ports/object-store.ts), as one suite.
+ *
+ * Method: the suite is a function of a factory; each test makes a store of its own and sees it through the port only.
+ * Error paths come first. Randomness is seeded, the seed is in the test's name or message.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Result, type Scope } from "effect"
+import { limits } from "#core/model/limits.ts"
+import { type ByteRange, type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
+
+export interface ObjectStoreContract {
+  readonly name: string
+  /** An empty store of its own for each test. */
+  readonly make: Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope>
+}
+
+export const objectStoreContract = ({ name, make }: ObjectStoreContract): void => {
+  describe(`object store contract: ${name}`, () => {
+    invalidRequests(make)
+    absence(make)
+    putIfAbsent(make)
+    reading(make)
+    listing(make)
+    deleting(make)
+    interrupting(make)
+  })
+}
+
+type Make = ObjectStoreContract["make"]
+
+/** Numbers in [0, 1) that the seed decides. */
+export const seededRandom = (seed: number): (() => number) => {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x9e3779b9) >>> 0
+    let mixed = state
+    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x21f0aaad)
+    mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a2d97)
+    return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32
+  }
+}
+
+export const assertReason = (
+  error: unknown,
+  reason: ObjectStoreError["reason"],
+  outcome: ObjectStoreError["outcome"] = "definite"
+): void => {
+  assert.instanceOf(error, ObjectStoreError)
+  assert.deepStrictEqual([error.reason, error.outcome], [reason, outcome], String(error.cause))
+}
+
+const bytesOf = (text: string): Buffer => Buffer.from(text, "latin1")
+
+const BAD_KEYS: ReadonlyArray<readonly [key: string, why: string]> = [
+  ["", "empty"],
+  ["/a", "absolute"],
+  ["a/", "ends in a slash"],
+  ["a//b", "has an empty part"],
+  [".", "is ."],
+  ["..", "is .."],
+  ["a/../b", "leaves its directory"],
+  ["a/./b", "has a part ."],
+  ["a b", "has a space"],
+  ["a\\b", "has a backslash"],
+  ["a\0b", "has a zero byte"],
+  ["a\n", "ends in a newline"],
+  ["ä", "is not ASCII"],
+  ["a+b", "has a plus"],
+  ["x".repeat(256), "has a part of 256 bytes"],
+  [`${"x".repeat(200)}/${"y".repeat(200)}/${"z".repeat(111)}`, "has 513 bytes"],
+  [".tmp/a", "is in the directory of temporary files"],
+  [".meridian-bucket", "is the bucket's marker"]
+]
+
+const invalidRequests = (make: Make): void => {
+  for (const [key, why] of BAD_KEYS) {
+    it.effect(`refuses a key that ${why}`, () =>
+      Effect.gen(function* () {
+        const store = yield* make
+        assertReason(yield* Effect.flip(store.put(key, [bytesOf("x")])), "InvalidRequest")
+        assertReason(yield* Effect.flip(store.get(key)), "InvalidRequest")
+        assertReason(yield* Effect.flip(store.head(key)), "InvalidRequest")
+        assertReason(yield* Effect.flip(store.deleteMany(["a", key])), "InvalidRequest")
+        assert.deepStrictEqual(yield* store.list({ prefix: "", limit: 10 }), [])
+      })
+    )
+  }
+
+  it.effect("takes keys of the largest size and all allowed characters", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      const keys = [
+        "ABCXYZabcxyz0189._=-",
+        "...",
+        `${"x".repeat(255)}/${"y".repeat(255)}/z`.slice(0, 512),
+        ".tmpx/a",
+        "b/.tmp/c"
+      ]
+      for (const key of keys) yield* store.put(key, [bytesOf(key)])
+      for (const key of keys) assert.strictEqual((yield* store.get(key)).bytes.toString("latin1"), key)
+      assert.strictEqual((yield* store.list({ prefix: "", limit: 10 })).length, keys.length)
+    })
+  )
+
+  for (const range of [
+    { offset: -1, length: 1 },
+    { offset: 0, length: 0 },
+    { offset: 0, length: -1 },
+    { offset: 0.5, length: 1 },
+    { offset: Number.NaN, length: 1 },
+    { offset: 2 ** 53, length: 1 },
+    { last: 0 },
+    { last: -1 },
+    { last: 1.5 }
+  ] satisfies ReadonlyArray<ByteRange>) {
+    it.effect(`refuses the range ${JSON.stringify(range)}`, () =>
+      Effect.gen(function* () {
+        const store = yield* make
+        yield* store.put("a", [bytesOf("abc")])
+        assertReason(yield* Effect.flip(store.get("a", range)), "InvalidRequest")
+      })
+    )
+  }
+
+  for (const request of [
+    { prefix: "", limit: 0 },
+    { prefix: "", limit: -1 },
+    { prefix: "", limit: 1.5 },
+    { prefix: "", limit: limits.listKeysMax + 1 },
+    { prefix: "a b", limit: 1 },
+    { prefix: "x".repeat(513), limit: 1 },
+    { prefix: "", after: "ä", limit: 1 }
+  ]) {
+    it.effect(`refuses the list request ${JSON.stringify(request).slice(0, 60)}`, () =>
+      Effect.gen(function* () {
+        const store = yield* make
+        assertReason(yield* Effect.flip(store.list(request)), "InvalidRequest")
+      })
+    )
+  }
+
+  it.effect("refuses more keys to delete than the limit, and deletes none", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("k0", [bytesOf("x")])
+      const keys = Array.from({ length: limits.deleteKeysMax + 1 }, (_, index) => `k${index}`)
+      assertReason(yield* Effect.flip(store.deleteMany(keys)), "InvalidRequest")
+      yield* store.head("k0")
+    })
+  )
+
+  it.effect("refuses a body above the limit", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      const chunk = Buffer.alloc(1024 * 1024)
+      const chunks = Array.from({ length: limits.objectBytesMax / chunk.length }, () => chunk)
+      assertReason(yield* Effect.flip(store.put("a", [...chunks, bytesOf("x")])), "InvalidRequest")
+      assertReason(yield* Effect.flip(store.head("a")), "NotFound")
+    })
+  )
+
+  it.effect("does not list outside the bucket whatever the prefix", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("a/b", [bytesOf("x")])
+      for (const prefix of ["../", "..", "/", "./", "a/../", "a/./", "a//", ".tmp/", ".meridian"]) {
+        assert.deepStrictEqual(yield* store.list({ prefix, limit: 10 }), [], prefix)
+      }
+    })
+  )
+}
+
+const absence = (make: Make): void => {
+  it.effect("says NotFound of keys that are not there, and names bucket, key and operation", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("a/b", [bytesOf("x")])
+      for (const key of ["b", "a", "a/c", "a/b/c", "a/b/c/d"]) {
+        const getError = yield* Effect.flip(store.get(key))
+        assertReason(getError, "NotFound")
+        assert.deepStrictEqual([getError.bucket, getError.key, getError.operation], [store.bucket, key, "get"])
+        assertReason(yield* Effect.flip(store.get(key, { last: 5 })), "NotFound")
+        assertReason(yield* Effect.flip(store.head(key)), "NotFound")
+      }
+    })
+  )
+
+  it.effect("refuses a key that is a directory of another, and one below an object", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("d/e/f", [bytesOf("x")])
+      for (const key of ["d", "d/e", "d/e/f/g"]) {
+        assertReason(yield* Effect.flip(store.put(key, [bytesOf("y")])), "InvalidRequest")
+      }
+      const keys = (yield* store.list({ prefix: "", limit: 10 })).map((head) => head.key)
+      assert.deepStrictEqual(keys, ["d/e/f"])
+    })
+  )
+}
+
+const putIfAbsent = (make: Make): void => {
+  it.effect("does not overwrite: the second put says AlreadyExists and changes nothing", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("a/b", [bytesOf("first")])
+      for (const body of ["second", "", "first"]) {
+        const error = yield* Effect.flip(store.put("a/b", [bytesOf(body)]))
+        assertReason(error, "AlreadyExists")
+        assert.isFalse(error.isRetryable)
+      }
+      assert.strictEqual((yield* store.get("a/b")).bytes.toString(), "first")
+    })
+  )
+
+  it.effect("lets exactly one of many racing puts win, whose whole body readers see or nothing", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      for (let round = 0; round < 10; round++) {
+        const key = `race/${round}`
+        const bodies = Array.from({ length: 16 }, (_, index) => Buffer.alloc(50_000, index + 1))
+        const readers = yield* Effect.forkChild(
+          Effect.forEach(Array.from({ length: 20 }), () => Effect.result(store.get(key)))
+        )
+        const results = yield* Effect.forEach(
+          bodies,
+          (body) => Effect.result(store.put(key, [body.subarray(0, 100), body.subarray(100)])),
+          { concurrency: "unbounded" }
+        )
+        const winners = results.flatMap((result, index) => (Result.isSuccess(result) ? [index] : []))
+        assert.strictEqual(winners.length, 1)
+        for (const result of results) if (Result.isFailure(result)) assertReason(result.failure, "AlreadyExists")
+        const winner = bodies[winners[0]!]!
+        assert.isTrue(winner.equals((yield* store.get(key)).bytes))
+        for (const seen of yield* Fiber.join(readers)) {
+          if (Result.isSuccess(seen)) assert.isTrue(winner.equals(seen.success.bytes))
+          else assertReason(seen.failure, "NotFound")
+        }
+      }
+    })
+  )
+
+  it.effect("keeps its own copy: neither the putter's nor a reader's bytes are the object's", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      const chunk = bytesOf("abc")
+      yield* store.put("a", [chunk])
+      chunk.fill("x")
+      const first = yield* store.get("a")
+      assert.strictEqual(first.bytes.toString(), "abc")
+      first.bytes.fill("y")
+      assert.strictEqual((yield* store.get("a")).bytes.toString(), "abc")
+    })
+  )
+
+  it.effect("answers with bytes that keep no larger block of memory alive", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("a", [Buffer.alloc(1000)])
+      const { bytes } = yield* store.get("a", { offset: 10, length: 20 })
+      assert.deepStrictEqual([bytes.length, bytes.buffer.byteLength], [20, 20])
+    })
+  )
+
+  it.effect("stores an empty object, of no chunks or of empty ones", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("none", [])
+      yield* store.put("empty", [Buffer.alloc(0), new Uint8Array(0)])
+      for (const key of ["none", "empty"]) {
+        const { bytes, objectBytes } = yield* store.get(key)
+        assert.deepStrictEqual([bytes.length, objectBytes], [0, 0])
+        assert.deepStrictEqual(yield* store.head(key), { key, objectBytes: 0 })
+        assertReason(yield* Effect.flip(store.get(key, { offset: 0, length: 1 })), "RangeNotSatisfiable")
+        assertReason(yield* Effect.flip(store.get(key, { last: 1 })), "RangeNotSatisfiable")
+      }
+      assertReason(yield* Effect.flip(store.put("none", [bytesOf("x")])), "AlreadyExists")
+    })
+  )
+
+  const seed = 20_260_301
+  it.effect(`stores 8 MiB of thousands of chunks in order (seed ${seed})`, () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      const random = seededRandom(seed)
+      const body = Buffer.alloc(8 * 1024 * 1024)
+      for (let at = 0; at < body.length; at += 4) body.writeUInt32LE(Math.floor(random() * 2 ** 32), at)
+      const chunks: Array<Uint8Array> = []
+      for (let at = 0; at < body.length;) {
+        const length = random() < 0.05 ? 0 : Math.min(body.length - at, Math.floor(random() ** 3 * 8_000))
+        chunks.push(random() < 0.5 ? body.subarray(at, at + length) : new Uint8Array(body.subarray(at, at + length)))
+        at += length
+      }
+      assert.isAbove(chunks.length, 3_000)
+      yield* store.put("large", chunks)
+      const whole = yield* store.get("large")
+      assert.isTrue(body.equals(whole.bytes))
+      const part = yield* store.get("large", { offset: 1_000_001, length: 4_000_000 })
+      assert.isTrue(body.subarray(1_000_001, 5_000_001).equals(part.bytes))
+    })
+  )
+}
+
+const reading = (make: Make): void => {
+  const cases: ReadonlyArray<readonly [range: ByteRange, expected: string]> = [
+    [{ offset: 0, length: 1 }, "0"],
+    [{ offset: 0, length: 10 }, "0123456789"],
+    [{ offset: 0, length: 11 }, "0123456789"],
+    [{ offset: 3, length: 4 }, "3456"],
+    [{ offset: 9, length: 1 }, "9"],
+    [{ offset: 9, length: 2 ** 40 }, "9"],
+    [{ offset: 5, length: Number.MAX_SAFE_INTEGER }, "56789"],
+    [{ last: 1 }, "9"],
+    [{ last: 9 }, "123456789"],
+    [{ last: 10 }, "0123456789"],
+    [{ last: 65_536 }, "0123456789"]
+  ]
+  it.effect("answers ranges, cut where the object ends, with the size of the whole", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("a", [bytesOf("01234"), bytesOf("56789")])
+      for (const [range, expected] of cases) {
+        const { bytes, objectBytes } = yield* store.get("a", range)
+        assert.deepStrictEqual([bytes.toString(), objectBytes], [expected, 10], JSON.stringify(range))
+      }
+    })
+  )
+
+  it.effect("says RangeNotSatisfiable where the range begins at or after the end", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("a", [bytesOf("0123456789")])
+      for (const offset of [10, 11, Number.MAX_SAFE_INTEGER]) {
+        assertReason(yield* Effect.flip(store.get("a", { offset, length: 1 })), "RangeNotSatisfiable")
+      }
+    })
+  )
+
+  it.effect("says the size of an object", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("x/y", [bytesOf("abc"), bytesOf("de")])
+      assert.deepStrictEqual(yield* store.head("x/y"), { key: "x/y", objectBytes: 5 })
+    })
+  )
+}
+
+/** Neighbours of "/" in ASCII are "." and "0", so order by parts and order by bytes differ here. */
+const ORDER_KEYS = [
+  "A",
+  "B/x",
+  "_",
+  "a-b",
+  "a.b",
+  "a.b.c",
+  "a/0",
+  "a/b",
+  "a/b-",
+  "a/c/1",
+  "a/c/2",
+  "a/c.d",
+  "a/c-d/e",
+  "a0",
+  "a=b/c",
+  "aa/b",
+  "b",
+  "c-/x",
+  "c./x",
+  "c/x",
+  "c0/x",
+  "z9",
+  "...",
+  "9"
+]
+
+const listing = (make: Make): void => {
+  const filled = Effect.gen(function* () {
+    const store = yield* make
+    for (const key of ORDER_KEYS) yield* store.put(key, [bytesOf(key)])
+    return store
+  })
+  const sorted = ORDER_KEYS.toSorted((a, b) => Buffer.compare(bytesOf(a), bytesOf(b)))
+  const keysOf = (heads: ReadonlyArray<{ readonly key: string }>) => heads.map((head) => head.key)
+
+  it.effect("lists nothing of an empty bucket", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      assert.deepStrictEqual(yield* store.list({ prefix: "", limit: 5 }), [])
+      assert.deepStrictEqual(yield* store.list({ prefix: "a/b/c", after: "a", limit: 5 }), [])
+    })
+  )
+
+  it.effect("lists in order of the keys' bytes, with sizes", () =>
+    Effect.gen(function* () {
+      const store = yield* filled
+      const heads = yield* store.list({ prefix: "", limit: limits.listKeysMax })
+      assert.deepStrictEqual(
+        heads,
+        sorted.map((key) => ({ key, objectBytes: key.length }))
+      )
+    })
+  )
+
+  it.effect("lists by any prefix, also one that ends within a name", () =>
+    Effect.gen(function* () {
+      const store = yield* filled
+      const prefixes = new Set([...ORDER_KEYS, "a", "a/", "a/c", "a/c/", "a/c/1/", "c", ".", "..", "zz", "a/zz/"])
+      for (const prefix of prefixes) {
+        const expected = sorted.filter((key) => key.startsWith(prefix))
+        assert.deepStrictEqual(keysOf(yield* store.list({ prefix, limit: 100 })), expected, prefix)
+      }
+    })
+  )
+
+  it.effect("continues after any key, whether it exists or not", () =>
+    Effect.gen(function* () {
+      const store = yield* filled
+      for (const after of [...ORDER_KEYS, "", "a", "a/", "a/b/zzz", "a/c", "a/c/", "a/c/1x", "b/", "zzzz", "c/"]) {
+        const isAfter = (key: string) => Buffer.compare(bytesOf(key), bytesOf(after)) > 0
+        assert.deepStrictEqual(
+          keysOf(yield* store.list({ prefix: "", after, limit: 100 })),
+          sorted.filter(isAfter),
+          `after ${after}`
+        )
+        assert.deepStrictEqual(
+          keysOf(yield* store.list({ prefix: "a/c", after, limit: 100 })),
+          sorted.filter((key) => isAfter(key) && key.startsWith("a/c")),
+          `a/c after ${after}`
+        )
+      }
+    })
+  )
+
+  it.effect("pages through all keys without gap or repetition", () =>
+    Effect.gen(function* () {
+      const store = yield* filled
+      for (const limit of [1, 2, 7, sorted.length]) {
+        const seen: Array<string> = []
+        let after: string | undefined
+        for (let page = 0; page <= sorted.length; page++) {
+          const keys = keysOf(yield* store.list({ prefix: "", limit, ...(after === undefined ? {} : { after }) }))
+          assert.isAtMost(keys.length, limit)
+          if (keys.length === 0) break
+          seen.push(...keys)
+          after = keys[keys.length - 1]
+        }
+        assert.deepStrictEqual(seen, sorted)
+      }
+    })
+  )
+}
+
+const deleting = (make: Make): void => {
+  it.effect("deletes what is there, and keys that are not there are no error", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      for (const key of ["a", "b/c", "b/d", "e/f/g"]) yield* store.put(key, [bytesOf(key)])
+      yield* store.deleteMany([])
+      yield* store.deleteMany(["a", "b/c", "b/c", "missing", "b/missing", "e/f/g", "e/f", "a/b"])
+      assert.deepStrictEqual(yield* store.list({ prefix: "", limit: 10 }), [{ key: "b/d", objectBytes: 3 }])
+      assertReason(yield* Effect.flip(store.get("a")), "NotFound")
+      yield* store.deleteMany(["a", "b/c"])
+      assert.strictEqual((yield* store.get("b/d")).bytes.toString(), "b/d")
+    })
+  )
+
+  it.effect("takes a deleted key again, and a key where a directory was", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("a/b/c", [bytesOf("1")])
+      yield* store.deleteMany(["a/b/c"])
+      yield* store.put("a/b/c", [bytesOf("2")])
+      assert.strictEqual((yield* store.get("a/b/c")).bytes.toString(), "2")
+    })
+  )
+
+  it.effect("puts and deletes in one directory at once without losing a put", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      const puts = Effect.forEach(Array.from({ length: 40 }), (_, index) => store.put(`d/e/${index}`, [bytesOf("x")]))
+      const churn = Effect.forEach(Array.from({ length: 40 }), (_, index) =>
+        Effect.andThen(store.put(`d/e/t${index}`, []), store.deleteMany([`d/e/t${index}`]))
+      )
+      yield* Effect.all([puts, churn, puts.pipe(Effect.flip)], { concurrency: "unbounded" })
+      assert.strictEqual((yield* store.list({ prefix: "d/e/", limit: 100 })).length, 40)
+    })
+  )
+}
+
+const interrupting = (make: Make): void => {
+  it.effect("can be interrupted: a put is there wholly or not at all, and the store goes on", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      const body = Buffer.alloc(300_000, 7)
+      for (let round = 0; round < 10; round++) {
+        const key = `i/${round}`
+        const fiber = yield* Effect.forkChild(store.put(key, [body.subarray(0, 1), body.subarray(1)]))
+        for (let step = 0; step < round; step++) yield* Effect.yieldNow
+        yield* Fiber.interrupt(fiber)
+        const seen = yield* Effect.result(store.get(key))
+        if (Result.isSuccess(seen)) assert.isTrue(body.equals(seen.success.bytes))
+        else assertReason(seen.failure, "NotFound")
+        const reader = yield* Effect.forkChild(store.get(key))
+        yield* Fiber.interrupt(reader)
+      }
+      yield* store.put("after", [body])
+      assert.isTrue(body.equals((yield* store.get("after")).bytes))
+    })
+  )
+}

@@ -1,0 +1,226 @@
+// Goal: when segments close, in which order they are committed, and who gets which answer.
+// Method: a store and a log whose answers the test gives, on the test clock.
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import { type BatchOutcome, type PendingBatch, SegmentBuffer } from "#core/agent/segment-buffer.ts"
+import { type CommitSegment } from "#core/log/command.ts"
+import { CommitLog, CommitLogError } from "#core/log/commit-log.ts"
+import { createFold } from "#core/log/fold.ts"
+import { Entropy } from "#core/ports/entropy.ts"
+import { QuorumNotReached, SegmentStore, type SegmentWritten } from "#core/ports/segment-store.ts"
+import { buildBatch } from "#core/records/build-batch.ts"
+import { Metrics } from "#core/telemetry/metrics.ts"
+
+const TOPIC = "a".repeat(32)
+const BATCH = buildBatch({ records: [{ key: null, value: Buffer.alloc(1_000), timestampMs: 1 }] })
+
+const pending = (partition: number, timestampType: "create" | "append" = "create"): PendingBatch => ({
+  topicId: TOPIC,
+  partition,
+  timestampType,
+  batch: BATCH,
+  summary: { offsetCount: 1, maxTimestampMs: 1, producerId: -1, producerEpoch: -1, baseSequence: -1 }
+})
+
+interface Write {
+  readonly segmentId: string
+  readonly bytes: number
+  readonly done: Deferred.Deferred<SegmentWritten, QuorumNotReached>
+}
+interface Commit {
+  readonly command: CommitSegment
+  readonly done: Deferred.Deferred<void, CommitLogError>
+}
+
+const setUp = (options: { segmentBytes?: number; flushIntervalMs?: number; segmentsInFlight?: number }) =>
+  Effect.gen(function* () {
+    const writes: Array<Write> = []
+    const commits: Array<Commit> = []
+    let ids = 0
+    let nextOffset = 0
+    const store = Layer.succeed(SegmentStore, {
+      write: (address, chunks) =>
+        Effect.suspend(() => {
+          const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+          const done = Deferred.makeUnsafe<SegmentWritten, QuorumNotReached>()
+          writes.push({ segmentId: address.segmentId, bytes, done })
+          return Deferred.await(done)
+        }),
+      read: () => Effect.die("not read")
+    })
+    const log = Layer.succeed(CommitLog, {
+      submit: ((command: CommitSegment) =>
+        Effect.suspend(() => {
+          const done = Deferred.makeUnsafe<void, CommitLogError>()
+          commits.push({ command, done })
+          return Effect.as(Deferred.await(done), {
+            runs: command.runs.map((run) =>
+              run.batches.map(() => ({ verdict: "accepted", baseOffset: nextOffset++, appendTimeMs: -1 }))
+            )
+          })
+        })) as never,
+      fold: createFold(0),
+      barrier: Effect.void,
+      onFolded: () => () => {}
+    })
+    const entropy = Layer.succeed(Entropy, { uuid: () => (++ids).toString(16).padStart(32, "0") })
+    const layer = SegmentBuffer.layer({
+      segmentBytes: options.segmentBytes ?? 1_000_000,
+      flushIntervalMs: options.flushIntervalMs ?? 250,
+      segmentsInFlight: options.segmentsInFlight ?? 4,
+      bucketSet: "quorum"
+    }).pipe(Layer.provide([store, log, entropy, Metrics.layerNoop]))
+    const buffer = yield* Effect.map(Layer.build(layer), (context) => context.mapUnsafe.get(SegmentBuffer.key) as SegmentBuffer["Service"])
+    const append = (...batches: ReadonlyArray<PendingBatch>) => {
+      const outcome: { value?: ReadonlyArray<BatchOutcome> } = {}
+      buffer.append(batches, (outcomes) => (outcome.value = outcomes))
+      return outcome
+    }
+    /** Lets everything run that can run without time passing. */
+    const settle = Effect.repeat(TestClock.adjust(0), { times: 10 })
+    const written = (index: number) => Deferred.succeed(writes[index]!.done, { ackedBuckets: ["a", "b"] })
+    return { append, writes, commits, settle, written }
+  })
+
+describe("SegmentBuffer", () => {
+  it.effect("writes at once when idle, and gathers for the flush interval when busy", () =>
+    Effect.gen(function* () {
+      const { append, writes, settle } = yield* setUp({ flushIntervalMs: 250 })
+      yield* TestClock.adjust(10_000)
+      append(pending(0))
+      yield* settle
+      assert.strictEqual(writes.length, 1)
+      append(pending(0))
+      append(pending(1))
+      yield* TestClock.adjust(249)
+      assert.strictEqual(writes.length, 1)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(writes.length, 2)
+      assert.isAbove(writes[1]!.bytes, 2 * BATCH.length)
+    })
+  )
+
+  it.effect("does not wait for the interval when the segment is full", () =>
+    Effect.gen(function* () {
+      const { append, writes, settle } = yield* setUp({ segmentBytes: 3 * BATCH.length, flushIntervalMs: 250 })
+      yield* TestClock.adjust(10_000)
+      append(pending(0))
+      yield* settle
+      append(pending(0), pending(1))
+      yield* settle
+      assert.strictEqual(writes.length, 1)
+      append(pending(2))
+      yield* settle
+      assert.strictEqual(writes.length, 2)
+    })
+  )
+
+  it.effect("keeps at most so many segments in flight", () =>
+    Effect.gen(function* () {
+      const { append, writes, commits, settle, written } = yield* setUp({ flushIntervalMs: 0, segmentsInFlight: 2 })
+      for (let index = 0; index < 5; index++) {
+        append(pending(index))
+        yield* settle
+      }
+      assert.strictEqual(writes.length, 2)
+      yield* written(0)
+      yield* settle
+      assert.strictEqual(writes.length, 2, "it is in flight until its commit is settled")
+      yield* Deferred.succeed(commits[0]!.done, undefined)
+      yield* settle
+      assert.strictEqual(writes.length, 3)
+      assert.isAbove(writes[2]!.bytes, 3 * BATCH.length, "what came meanwhile shares the next segment")
+    })
+  )
+
+  it.effect("commits in the order of sealing, whichever is written first", () =>
+    Effect.gen(function* () {
+      const { append, writes, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+      append(pending(0))
+      yield* settle
+      append(pending(0))
+      yield* settle
+      yield* written(1)
+      yield* settle
+      assert.strictEqual(commits.length, 0)
+      yield* written(0)
+      yield* settle
+      assert.deepStrictEqual(
+        commits.map(({ command }) => command.segmentId),
+        writes.map(({ segmentId }) => segmentId)
+      )
+    })
+  )
+
+  it.effect("gives each append the answers of its own batches, in its own order", () =>
+    Effect.gen(function* () {
+      const { append, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+      const first = append(pending(7), pending(3))
+      const second = append(pending(3))
+      yield* settle
+      yield* written(0)
+      yield* settle
+      assert.isUndefined(first.value)
+      yield* Deferred.succeed(commits[0]!.done, undefined)
+      yield* settle
+      // Sorted by partition: 3 (first), 3 (second), 7 (first).
+      const offsets = (outcome: typeof first) => outcome.value!.map((each) => ("baseOffset" in each ? each.baseOffset : each))
+      assert.deepStrictEqual(offsets(first), [2, 0])
+      assert.deepStrictEqual(offsets(second), [1])
+    })
+  )
+
+  it.effect("never commits a segment without quorum, tells who waits, and goes on with the next", () =>
+    Effect.gen(function* () {
+      const { append, writes, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+      const lost = append(pending(0))
+      yield* settle
+      const kept = append(pending(0))
+      yield* settle
+      yield* written(1)
+      const error = new QuorumNotReached({ segmentId: writes[0]!.segmentId, needed: 2, acked: [], failures: [] })
+      yield* Deferred.fail(writes[0]!.done, error)
+      yield* settle
+      assert.deepStrictEqual(lost.value, [error])
+      assert.strictEqual(commits.length, 1)
+      assert.strictEqual(commits[0]!.command.segmentId, writes[1]!.segmentId)
+      yield* Deferred.succeed(commits[0]!.done, undefined)
+      yield* settle
+      assert.strictEqual(kept.value!.length, 1)
+    })
+  )
+
+  it.effect("hands on the error of a commit that was not settled", () =>
+    Effect.gen(function* () {
+      const { append, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+      const outcome = append(pending(0))
+      yield* settle
+      yield* written(0)
+      yield* settle
+      const error = new CommitLogError({ reason: "Unavailable", outcome: "indefinite", cause: "test" })
+      yield* Deferred.fail(commits[0]!.done, error)
+      yield* settle
+      assert.deepStrictEqual(outcome.value, [error])
+    })
+  )
+
+  it.effect("splits an append whose topic changed its timestamp type, and keeps the order", () =>
+    Effect.gen(function* () {
+      const { append, writes, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+      const outcome = append(pending(0, "create"), pending(0, "append"), pending(1))
+      yield* settle
+      assert.strictEqual(writes.length, 2)
+      yield* written(0)
+      yield* written(1)
+      yield* settle
+      for (const { done } of commits) yield* Deferred.succeed(done, undefined)
+      yield* settle
+      assert.deepStrictEqual(
+        commits.map(({ command }) => command.runs.map((run) => run.timestampType)),
+        [["create"], ["append", "create"]]
+      )
+      assert.strictEqual(outcome.value!.length, 3)
+    })
+  )
+})
