@@ -3,6 +3,7 @@
  * the path of a record.
  */
 import { Effect, type Scope } from "effect"
+import { RunReader } from "#core/agent/run-reader.ts"
 import { ClusterView } from "#core/ports/cluster-view.ts"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { Metrics, type Observation } from "#core/telemetry/metrics.ts"
@@ -22,7 +23,7 @@ export interface AgentParts {
 /** Until the scope closes. */
 export const observeAgent = (
   parts: AgentParts
-): Effect.Effect<void, never, Metrics | CommitLog | ClusterView | QuorumStatus | Scope.Scope> =>
+): Effect.Effect<void, never, Metrics | CommitLog | ClusterView | QuorumStatus | RunReader | Scope.Scope> =>
   Effect.gen(function* () {
     const { observe } = yield* Metrics
     const { fold } = yield* CommitLog
@@ -41,6 +42,7 @@ export const observeAgent = (
     )
     yield* observeStores(parts.buckets)
     yield* observeQuorum
+    yield* observeReads
   })
 
 const one = (value: number): ReadonlyArray<Observation> => [{ value }]
@@ -55,7 +57,9 @@ const observeStores = Effect.fnUntraced(function* (buckets: ReadonlyArray<Opened
     operations.map(({ attributes, counters }) => ({ value: counters.requests, attributes }))
   )
   yield* observe("bucketBytes", () =>
-    operations.filter(({ counters }) => counters.bytes > 0).map(({ attributes, counters }) => ({ value: counters.bytes, attributes }))
+    operations
+      .filter(({ counters }) => counters.bytes > 0)
+      .map(({ attributes, counters }) => ({ value: counters.bytes, attributes }))
   )
   yield* observe("bucketErrors", () =>
     operations.flatMap(({ attributes, counters }) =>
@@ -93,11 +97,23 @@ const observeQuorum = Effect.gen(function* () {
     buckets().map(({ name, writes }) => ({ value: writes === "healthy" ? 1 : 0, attributes: { bucket: name } }))
   )
   yield* observe("missingCopies", () =>
-    Object.entries(counters.buckets).map(([bucket, values]) => ({ value: values.missingCopies, attributes: { bucket } }))
+    Object.entries(counters.buckets).map(([bucket, values]) => ({
+      value: values.missingCopies,
+      attributes: { bucket }
+    }))
   )
   yield* observe("missingCopiesWaiting", () => one(counters.missingQueued))
   yield* observe("missingCopiesDropped", () => one(counters.missingDropped))
   yield* observe("lateCopyBytes", () => one(counters.lateBytes))
   yield* observe("remoteReads", () => one(counters.remoteReads))
   yield* observe("hedgedReads", () => one(counters.hedgedReads))
+})
+
+const observeReads = Effect.gen(function* () {
+  const { observe } = yield* Metrics
+  const { counters, cacheBytes } = yield* RunReader
+  yield* observe("cacheHits", () => one(counters.cache.hits))
+  yield* observe("cacheMisses", () => one(counters.cache.misses))
+  yield* observe("cacheBytes", () => one(cacheBytes()))
+  yield* observe("corruptReads", () => one(counters.runsCorrupt))
 })

@@ -55,7 +55,10 @@ const keepRunning = Effect.fnUntraced(function* (
 ) {
   let pauseMs: number = limits.agentRestartMs
   while (true) {
-    const ending = yield* runOnce(options, () => Deferred.doneUnsafe(ready, Effect.void))
+    const ending = yield* runOnce(options, (pid) => {
+      const isFirst = Deferred.doneUnsafe(ready, Effect.void)
+      if (!isFirst) options.onEvent(`agent ${options.name} is back (pid ${pid})`)
+    })
     if (!(yield* Deferred.isDone(ready))) {
       const { failure, why } = ending
       const text = failure?.message ?? `${why} before it was ready`
@@ -76,16 +79,13 @@ const keepRunning = Effect.fnUntraced(function* (
 })
 
 /** Ends when the process has ended. Interrupted, it stops it first. */
-const runOnce = (options: AgentProcessOptions, onReady: () => void): Effect.Effect<Ending> =>
+const runOnce = (options: AgentProcessOptions, onReady: (pid: number) => void): Effect.Effect<Ending> =>
   Effect.gen(function* () {
     const startedAtMs = yield* Clock.currentTimeMillis
     let failure: Ending["failure"]
     const child = start(options, (message) => {
       if (message.type === "failed") failure = message
-      else {
-        options.onEvent(`agent ${options.name} is ready (pid ${child.pid})`)
-        onReady()
-      }
+      else onReady(child.pid!)
     })
     // Asked for once, before anything can interrupt: an exit that is missed would be waited for in vain.
     const exited = new Promise<string>((resolve) => {

@@ -79,10 +79,7 @@ const keepOpening = Effect.fnUntraced(function* (
   }
 })
 
-const open = ({
-  name,
-  location
-}: TopologyBucket): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> =>
+const open = ({ name, location }: TopologyBucket): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> =>
   location.kind === "memory"
     ? Effect.succeed(MemoryStore.make({ bucket: name }))
     : Effect.andThen(

@@ -22,7 +22,15 @@ let runsUntilStopped = false
 const lazily = <Module>(
   load: () => Promise<Module>,
   run: (module: Module) => Effect.Effect<void, CommandFailed>
-): Effect.Effect<void, CommandFailed> => Effect.flatMap(Effect.promise(load), run)
+): Effect.Effect<void, CommandFailed> =>
+  Effect.flatMap(
+    Effect.promise(() => {
+      // Costs start-up time, which only matters before this point; a stack trace from here on names source lines.
+      process.setSourceMapsEnabled(true)
+      return load()
+    }),
+    run
+  )
 
 const untilStopped = <E>(effect: Effect.Effect<void, E>): Effect.Effect<void, E> =>
   Effect.suspend(() => {
@@ -99,7 +107,7 @@ const agent = Command.make(
   {
     config: Flag.String("config").pipe(Flag.withDescription("Topology file, the same for all agents")),
     region: Flag.String("region").pipe(Flag.withDescription("Region of the topology in which this agent runs")),
-    zone: Flag.String("zone").pipe(Flag.withDescription("Zone of the region")),
+    zone: Flag.String("zone").pipe(Flag.optional, Flag.withDescription("Zone of the region (default: its first)")),
     name: Flag.String("name").pipe(
       Flag.optional,
       Flag.withDescription("Stable name; its broker id follows it (default: host name and port)")
@@ -131,6 +139,7 @@ const agent = Command.make(
         (module) =>
           module.run({
             ...options,
+            zone: Option.getOrUndefined(options.zone),
             name: Option.getOrUndefined(options.name),
             advertisedHost: Option.getOrUndefined(options.advertisedHost),
             httpHost: Option.getOrUndefined(options.httpHost),

@@ -18,7 +18,8 @@ const reasonOf = (code: string | undefined): ListenError["reason"] => {
   }
 }
 
-const transportOf = (socket: net.Socket): Transport => ({
+/** A connected socket as the port has it, whichever side opened it. */
+export const transportOf = (socket: net.Socket): Transport => ({
   peer: `${socket.remoteAddress ?? "unknown"}:${socket.remotePort ?? 0}`,
   onData: (listener) => void socket.on("data", listener),
   onClose: (listener) => void socket.once("close", () => listener()),

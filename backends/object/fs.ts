@@ -12,7 +12,7 @@ import { type Scope, Effect } from "effect"
 import { type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
 import { type DirectoryBucket, type BucketOptions, openBucket, requireBucket } from "./fs-bucket.ts"
 import { type DirectoryCall, ignoringErrors, rmdir, unlink } from "./fs-call.ts"
-import { errnoOf, isAbsence, toObjectStoreError } from "./fs-error.ts"
+import { DirectoryFault, errnoOf, isAbsence, reasonOf, toObjectStoreError } from "./fs-error.ts"
 import { putFile } from "./fs-put.ts"
 import { getFile, headFile, listFiles } from "./fs-read.ts"
 import { CallTurns, directoryCallsRunning } from "./fs-turns.ts"
@@ -123,7 +123,10 @@ const unavailable = ({ bucket, operation, key }: CallPlace, why: string): Object
     cause: new Error(`${bucket.directory}: ${why}`)
   })
 
-/** Not synced: a file that comes back after a crash of the machine is an orphan again and deleted again. */
+/**
+ * One after the other; the first error ends it. Not synced: a file that comes back after a crash of the machine is an
+ * orphan as before and deleted again.
+ */
 const deleteFiles = async (
   bucket: DirectoryBucket,
   keys: ReadonlyArray<string>,
@@ -132,8 +135,8 @@ const deleteFiles = async (
   let changing = false
   const directories = new Set<string>()
   for (const key of keys) {
-    if (call.isAbandoned()) break
     try {
+      if (call.isAbandoned()) throw new DirectoryFault("Unavailable", "given up before all keys were deleted")
       await deleteFile(bucket, key, () => (changing = true))
       directories.add(key.slice(0, Math.max(0, key.lastIndexOf("/"))))
     } catch (cause) {
@@ -141,9 +144,7 @@ const deleteFiles = async (
       return
     }
   }
-  if (call.isAbandoned())
-    call.fail(toObjectStoreError({ operation: "delete", bucket: bucket.bucket, key: "", changing, cause: "given up" }))
-  else call.succeed()
+  call.succeed()
   for (const directory of directories) await ignoringErrors(removeEmpty(bucket, directory))
 }
 
@@ -155,7 +156,7 @@ const deleteFile = async (bucket: DirectoryBucket, key: string, onChanging: () =
     if (isAbsence(error)) return await requireBucket(bucket)
     // A directory is no object, so nothing of that key is there.
     if (errnoOf(error) === "EISDIR") return
-    if (errnoOf(error) === "EIO") onChanging()
+    if (reasonOf(error) === "Unavailable") onChanging()
     throw error
   }
 }

@@ -51,7 +51,7 @@ const NOTHING: Answer = { chunks: [] }
 export const makeDispatcher = (services: AgentServices): RequestDispatcher => {
   const { counters } = services.metrics
   const handlers = new Map<number, { readonly api: Api; readonly handle: Handle }>()
-  for (const handler of HANDLERS as ReadonlyArray<Handler<Api>>) {
+  for (const handler of HANDLERS as unknown as ReadonlyArray<Handler<Api>>) {
     handlers.set(handler.api.key, { api: handler.api, handle: handler.make(services) as Handle })
   }
 

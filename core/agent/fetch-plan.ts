@@ -11,7 +11,7 @@ import { type CommitLog } from "#core/log/commit-log.ts"
 import { type PartitionState, type RunRef } from "#core/log/fold.ts"
 import { type AgentServices, type RequestContext } from "./handler.ts"
 import { KAFKA } from "./kafka-error.ts"
-import { sliceRun } from "./run-reader.ts"
+import { sliceRun } from "./run-bytes.ts"
 
 export interface WantedPartition {
   readonly state: PartitionState
@@ -181,11 +181,15 @@ const slice = (planned: PlannedFetch, loaded: LoadedRuns) => {
         break
       }
       const room = Math.min(wanted.bytesMax - partitionBytes, planned.bytesMax - bytes)
-      const views = sliceRun(runBytes, run, { fromOffset: wanted.offset, bytesMax: Math.max(0, room), minOneBatch: bytes === 0 })
-      for (const view of views.chunks) records.push(view)
-      partitionBytes += views.bytes
-      bytes += views.bytes
-      if (!views.isWhole) break
+      const part = sliceRun(runBytes, run, {
+        fromOffset: wanted.offset,
+        bytesMax: Math.max(0, room),
+        minOneBatch: bytes === 0
+      })
+      for (const chunk of part.chunks) records.push(chunk)
+      partitionBytes += part.bytes
+      bytes += part.bytes
+      if (!part.isWhole) break
     }
     answers.set(wanted, { errorCode, records })
   }

@@ -40,25 +40,25 @@ export const stampRun = (bytes: Buffer, run: RunRef): void => {
 
 export interface RunSlice {
   /** Whole batches, in order, each view as long as nothing is cut out. They live in the block: nothing is copied. */
-  readonly views: ReadonlyArray<Buffer>
-  readonly byteLength: number
-  /** Offset after the last batch in the slice; `fromOffset` where it is empty. */
-  readonly nextOffset: number
+  readonly chunks: ReadonlyArray<Buffer>
+  readonly bytes: number
+  /** Whether nothing of the run is left behind the slice. */
+  readonly isWhole: boolean
 }
 
 /**
- * Whole accepted batches of a stamped run, from the one that contains `fromOffset` on, at most `maxBytes` of them; with
+ * Whole accepted batches of a stamped run, from the one that contains `fromOffset` on, at most `bytesMax` of them; with
  * `minOneBatch` the first batch in any case, however large (KIP-74).
  */
-export const sliceOfRun = (
+export const sliceRun = (
   runBytes: Buffer,
   run: RunRef,
-  range: { readonly fromOffset: number; readonly maxBytes: number; readonly minOneBatch: boolean }
+  range: { readonly fromOffset: number; readonly bytesMax: number; readonly minOneBatch: boolean }
 ): RunSlice => {
-  const views: Array<Buffer> = []
-  let byteLength = 0
-  let nextOffset = range.fromOffset
-  let viewStart = -1
+  const chunks: Array<Buffer> = []
+  let bytes = 0
+  let isWhole = true
+  let chunkStart = -1
   let excludedSeen = 0
   let offset = run.baseOffset
   let at = 0
@@ -66,32 +66,22 @@ export const sliceOfRun = (
     const length = batchBytes(runBytes, at)
     if (run.excluded[excludedSeen] === index) {
       excludedSeen++
-      if (viewStart >= 0) views.push(runBytes.subarray(viewStart, at))
-      viewStart = -1
+      if (chunkStart >= 0) chunks.push(runBytes.subarray(chunkStart, at))
+      chunkStart = -1
     } else {
       offset += lastOffsetDelta(runBytes, at) + 1
       if (offset > range.fromOffset) {
-        const fits = byteLength + length <= range.maxBytes || (range.minOneBatch && byteLength === 0)
-        if (!fits) break
-        if (viewStart < 0) viewStart = at
-        byteLength += length
-        nextOffset = offset
+        isWhole = bytes + length <= range.bytesMax || (range.minOneBatch && bytes === 0)
+        if (!isWhole) break
+        if (chunkStart < 0) chunkStart = at
+        bytes += length
       }
     }
     at += length
   }
-  if (viewStart >= 0) views.push(runBytes.subarray(viewStart, at))
-  return { views, byteLength, nextOffset }
+  if (chunkStart >= 0) chunks.push(runBytes.subarray(chunkStart, at))
+  return { chunks, bytes, isWhole }
 }
-
-/** The views of `sliceOfRun`. */
-export const sliceRun = (
-  runBytes: Buffer,
-  run: RunRef,
-  fromOffset: number,
-  maxBytes: number,
-  minOneBatch: boolean
-): ReadonlyArray<Buffer> => sliceOfRun(runBytes, run, { fromOffset, maxBytes, minOneBatch }).views
 
 const isContinuous = (bytes: Buffer, run: RunRef): boolean => {
   let offset = run.baseOffset

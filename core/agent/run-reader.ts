@@ -18,6 +18,9 @@ import { SegmentStore, type SegmentUnreadable } from "#core/ports/segment-store.
 import { BlockCache, type BlockCacheCounters } from "./block-cache.ts"
 import { isRunSound, stampRun } from "./run-bytes.ts"
 
+/** What a reader does with the bytes next. */
+export { type RunSlice, sliceRun } from "./run-bytes.ts"
+
 export interface RunReaderOptions {
   /** Setting `cache.bytes`. */
   readonly cacheBytes: number

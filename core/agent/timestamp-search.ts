@@ -7,7 +7,8 @@ import { type PartitionState, type RunRef } from "#core/log/fold.ts"
 import { SegmentUnreadable } from "#core/ports/segment-store.ts"
 import * as batchHeader from "#core/records/batch-header.ts"
 import { firstRecordSince, latestRecord, type TimestampedOffset } from "#core/records/timestamp-lookup.ts"
-import { type RunReader, sliceRun } from "./run-reader.ts"
+import { sliceRun } from "./run-bytes.ts"
+import { type RunReader } from "./run-reader.ts"
 
 export interface RecordTime {
   readonly offset: number
@@ -29,8 +30,8 @@ const searchRun = (
   return Effect.flatMap(Buffer.isBuffer(read) ? Effect.succeed(read) : read, (bytes) =>
     Effect.try({
       try: () => {
-        const { chunks } = sliceRun(bytes, run, { fromOffset: run.baseOffset, bytesMax: bytes.length, minOneBatch: true })
-        for (const chunk of chunks) {
+        const whole = { fromOffset: run.baseOffset, bytesMax: bytes.length, minOneBatch: true }
+        for (const chunk of sliceRun(bytes, run, whole).chunks) {
           let found: TimestampedOffset | undefined
           batchHeader.walkBatches(chunk, (at) => {
             if (batchHeader.maxTimestamp(chunk, at) < minTimestampMs) return true

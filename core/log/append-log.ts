@@ -16,7 +16,7 @@ import { Appender } from "./appender.ts"
 import { type AnswerOf, type Command } from "./command.ts"
 import { assertCommand } from "./command-check.ts"
 import { CommandQueue, overloaded } from "./command-queue.ts"
-import { CommitLog, CommitLogError } from "./commit-log.ts"
+import { CommitLog, type CommitLogError } from "./commit-log.ts"
 import { encodeEntry } from "./entry.ts"
 import { backoff, LogTail, unavailable } from "./log-tail.ts"
 
@@ -108,9 +108,7 @@ const startUntilDone = Effect.fnUntraced(function* ({ tail, appender, entropy }:
 
 const onStartFailure = Effect.fnUntraced(function* (failure: MetadataError, attempt: number) {
   if (!failure.isRetryable) return yield* unavailable("definite", failure)
-  yield* Effect.logWarning("the log cannot be read yet").pipe(
-    Effect.annotateLogs({ attempt, error: failure.message })
-  )
+  yield* Effect.logWarning("the log cannot be read yet").pipe(Effect.annotateLogs({ attempt, error: failure.message }))
   return yield* backoff(attempt)
 })
 
@@ -118,7 +116,8 @@ const onStartFailure = Effect.fnUntraced(function* (failure: MetadataError, atte
 const guardedLoop = (tail: LogTail, loop: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.onExit(loop, (exit) =>
     Effect.sync(() => {
-      if (exit._tag === "Failure" && tail.ended === undefined && !Cause.hasInterruptsOnly(exit.cause)) tail.stop(exit.cause)
+      if (exit._tag === "Failure" && tail.ended === undefined && !Cause.hasInterruptsOnly(exit.cause))
+        tail.stop(exit.cause)
     })
   )
 

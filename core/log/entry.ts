@@ -80,7 +80,10 @@ export const encodeEntry = (effects: ReadonlyArray<LogEffect>): Buffer => {
   const headBytes = head.written()
   const bodyBytes = body.written()
   const entry = Buffer.allocUnsafeSlow(headBytes.length + bodyBytes.length + CRC_BYTES)
-  assert(entry.length <= limits.entryBytesMax, `an entry has at most ${limits.entryBytesMax} bytes, got ${entry.length}`)
+  assert(
+    entry.length <= limits.entryBytesMax,
+    `an entry has at most ${limits.entryBytesMax} bytes, got ${entry.length}`
+  )
   headBytes.copy(entry, 0)
   bodyBytes.copy(entry, headBytes.length)
   const end = entry.length - CRC_BYTES
@@ -148,12 +151,7 @@ const writeTopicCreated = (writer: EntryWriter, effect: TopicCreated, topicIds: 
   }
 }
 
-const writeSegment = (
-  writer: EntryWriter,
-  effect: SegmentCommitted,
-  topicIds: Dictionary,
-  names: Dictionary
-): void => {
+const writeSegment = (writer: EntryWriter, effect: SegmentCommitted, topicIds: Dictionary, names: Dictionary): void => {
   writer.uuid(effect.segmentId)
   writer.varint(effect.createdAtMs)
   writer.varint(indexIn(names, effect.bucketSet))
@@ -209,11 +207,7 @@ const readRef = (reader: EntryReader, words: ReadonlyArray<string>, field: strin
   return words[index] ?? reader.fail(`${field} refers to word ${index} of ${words.length}`)
 }
 
-const readEffect = (
-  reader: EntryReader,
-  topicIds: ReadonlyArray<Uuid>,
-  names: ReadonlyArray<string>
-): LogEffect => {
+const readEffect = (reader: EntryReader, topicIds: ReadonlyArray<Uuid>, names: ReadonlyArray<string>): LogEffect => {
   const kind = reader.u8("effect kind")
   switch (kind) {
     case KINDS.genesis:

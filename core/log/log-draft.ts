@@ -48,7 +48,11 @@ export class TopicDraft {
   private readonly committed: TopicLog | undefined
   private readonly partitions = new Map<number, PartitionDraft>()
 
-  constructor(topic: { readonly topicId: Uuid; readonly name: string }, committed: TopicLog | undefined, count: number) {
+  constructor(
+    topic: { readonly topicId: Uuid; readonly name: string },
+    committed: TopicLog | undefined,
+    count: number
+  ) {
     this.topicId = topic.topicId
     this.name = topic.name
     this.committed = committed
@@ -106,9 +110,7 @@ export class LogDraft {
   /** Whether there is or ever was a topic of this id. */
   isTopicIdUsed(topicId: Uuid): boolean {
     return (
-      this.touched.has(topicId) ||
-      this.fold.topicById(topicId) !== undefined ||
-      this.fold.deletedTopicIds.has(topicId)
+      this.touched.has(topicId) || this.fold.topicById(topicId) !== undefined || this.fold.deletedTopicIds.has(topicId)
     )
   }
 

@@ -78,10 +78,7 @@ export class LogTail {
 
   /** Reads once after the fold, and folds. Ends with the number of rows read. */
   readonly readOnce: Effect.Effect<number, MetadataError> = Effect.suspend(() =>
-    guarded(
-      "read",
-      this.store.read({ shard: this.fold.shard, after: this.fold.seq, limit: limits.logRowsPerRead })
-    )
+    guarded("read", this.store.read({ shard: this.fold.shard, after: this.fold.seq, limit: limits.logRowsPerRead }))
   ).pipe(
     Effect.map((rows) => {
       this.foldRows(rows)

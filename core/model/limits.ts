@@ -39,6 +39,17 @@ export const limits = {
   /** Longest wait of a fetch (the client's max wait is cut to it). */
   fetchWaitMaxMs: 60_000,
 
+  // --- Kafka client ---------------------------------------------------------------------------------------------
+  /** Requests sent on one connection and not yet answered; further ones wait. */
+  clientRequestsInFlight: 16,
+  /** Requests of one connection that wait to be sent; above it they are refused at once. */
+  clientRequestsQueued: 256,
+  /** Longest answer that is read; a longer one closes the connection. */
+  clientAnswerBytesMax: 100 * MiB,
+  clientConnectTimeoutMs: 10_000,
+  /** From asking to answer, waiting to be sent included (Kafka's `request.timeout.ms`). */
+  clientRequestTimeoutMs: 30_000,
+
   // --- segments -------------------------------------------------------------------------------------------------
   /** A segment closes when its batches reach this size. */
   segmentBytes: 8 * MiB,

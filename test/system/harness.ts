@@ -222,7 +222,7 @@ async function createTopic(bootstrap: string, topic: string, partitions: number,
 }
 
 /** A base port from which every port that a playground may take is free now; below the range of outgoing connections. */
-async function freePorts(): Promise<number> {
+export async function freePorts(): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt++) {
     const base = nextBase()
     const wanted = Array.from({ length: regions * agentsPerRegionMax }, (_, index) => {

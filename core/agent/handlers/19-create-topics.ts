@@ -8,7 +8,7 @@
  */
 import { Effect } from "effect"
 import { type CreateTopic } from "#core/log/command.ts"
-import { validateTopicConfig } from "#core/config/topic-config.ts"
+import { validateTopicConfig, validateTopicConfigs } from "#core/config/topic-config.ts"
 import { limits } from "#core/model/limits.ts"
 import { topicNameProblem } from "#core/model/topic-name.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
@@ -68,7 +68,8 @@ const configProblem = ({ configs }: Asked): Problem | undefined => {
       value === null ? `Null value not supported for topic configs: ${name}` : validateTopicConfig(name, value)
     if (message !== undefined) return problem(KAFKA.INVALID_CONFIG, message)
   }
-  return undefined
+  const conflict = validateTopicConfigs(new Map(configs.map(({ name, value }) => [name, value ?? ""])))
+  return conflict === undefined ? undefined : problem(KAFKA.INVALID_CONFIG, conflict)
 }
 
 const problemOf = (asked: Asked, isRepeated: boolean): Problem | undefined => {

@@ -238,7 +238,7 @@ const timestamps = (nowMs: number): ReadonlyArray<VerdictCase> => {
     at("too old and too new, gzip", "narrow", [nowMs, nowMs - DAY_MS, nowMs + DAY_MS, nowMs], CODEC_GZIP),
     at("far in the future", "append", [nowMs, nowMs + DAY_MS]),
     at("descending", "plain", [nowMs, nowMs - 1000, nowMs - 500]),
-    marked("LogAppendTime bit", "plain", nowMs),
+    marked("LogAppendTime bit", "plain", nowMs - 1),
     marked("LogAppendTime bit, no maxTimestamp", "plain", -1),
     marked("LogAppendTime bit, maxTimestamp far in the future", "plain", nowMs + DAY_MS),
     marked("LogAppendTime bit", "append", nowMs),

@@ -7,7 +7,8 @@ import { assert, describe, it } from "vitest"
 import { decodeRequest, decodeResponse, encodeRequest, encodeResponse } from "#core/protocol/frame.ts"
 import { decodeBody, encodeBody } from "#core/protocol/message-codec.ts"
 import { ProtocolError } from "#core/protocol/protocol-error.ts"
-import { isServed, kafkaApis } from "#core/protocol/registry.ts"
+import { isServed, kafkaApis, kafkaRegistry } from "#core/protocol/registry.ts"
+import { type Api } from "#core/protocol/schema.ts"
 import { readGoldens } from "./golden-messages.ts"
 import { decodedForm } from "./random-message.ts"
 
@@ -28,7 +29,7 @@ describe("goldens of Kafka's Java classes", () => {
     assert.equal(goldens.length, versions * 2 * MODES.length)
   })
 
-  for (const api of kafkaApis) {
+  for (const api of kafkaApis as ReadonlyArray<Api>) {
     const own = goldens.filter((golden) => golden.api === api)
 
     it(`${api.name}: bodies decode to the captured values`, () => {
@@ -63,7 +64,7 @@ describe("goldens of Kafka's Java classes", () => {
           assert.equal(answer.correlationId, correlationId, title)
           assert.deepStrictEqual(answer.body, decodeBody(api.response, version, body) as never, title)
         } else if (isServed(api, version)) {
-          const request = decodeRequest(expected)
+          const request = decodeRequest<Api>(expected, kafkaRegistry)
           assert.deepInclude(request, { apiKey: api.key, apiVersion: version, correlationId, clientId, api }, title)
           assert.equal(request.bodyOffset, header.length, title)
           assert.deepStrictEqual(request.body, decodeBody(api.request, version, body) as never, title)

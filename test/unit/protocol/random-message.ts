@@ -40,7 +40,9 @@ export const randomMessage = (fields: Fields, version: number, random: Random): 
   const value: Record<string, unknown> = {}
   for (const [name, field] of Object.entries(fields)) {
     if (!isIn(field.versions, version)) continue
-    if (field.optional && random() < 0.1) continue
+    // Left out, it takes its default; which only non-nullable records do not have.
+    const hasDefault = field.kind !== "records" || isIn(field.nullable, version)
+    if (field.optional && hasDefault && random() < 0.1) continue
     value[name] = randomValue(field, version, random)
   }
   return value
@@ -126,7 +128,7 @@ export const decodedForm = (
 
 const decodedValue = (field: Field, version: number, value: unknown): unknown => {
   if (value === null) return null
-  if (field.kind === "records") return Buffer.concat([value].flat() as ReadonlyArray<Buffer>)
+  if (field.kind === "records") return Buffer.concat(Buffer.isBuffer(value) ? [value] : (value as ReadonlyArray<Buffer>))
   if (field.kind === "struct") return decodedForm(field.fields!, version, value as Record<string, unknown>)
   if (field.kind === "array") {
     return (value as ReadonlyArray<unknown>).map((element) => decodedValue(field.element!, version, element))

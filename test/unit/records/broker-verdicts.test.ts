@@ -27,10 +27,31 @@ const golden = JSON.parse(
   readFileSync(new URL("../../goldens/records/broker-verdicts.json", import.meta.url), "utf8")
 ) as { readonly nowMs: number; readonly verdicts: ReadonlyArray<Verdict> }
 
-const { INVALID_RECORD, UNKNOWN_SERVER_ERROR } = errorCodes
+const { INVALID_PRODUCER_EPOCH, INVALID_RECORD, UNKNOWN_SERVER_ERROR } = errorCodes
+
+const SKIPPED = "Kafka does not look at lengths inside compressed records; its consumers then fail on them"
+const OFFSETS = "offsets must be countable; Kafka keeps wrong ones, or fails on its own exception where compressed"
 
 /** Cases, by the beginning of their names, where our answer is another one than Kafka's, and why. */
-const DELIBERATE: ReadonlyArray<readonly [nameStart: string, errorCode: number, why: string]> = []
+const DELIBERATE: ReadonlyArray<readonly [nameStart: string, errorCode: number, why: string]> = [
+  ["batch length 2147483647", INVALID_RECORD, "Kafka's size overflows"],
+  ["control and transactional bits", INVALID_RECORD, "Kafka asks for the transactional id first: the request's matter"],
+  ["producer with epoch -1", INVALID_PRODUCER_EPOCH, "our log has -1 for no producer"],
+  ["record: length one less, gzip", INVALID_RECORD, SKIPPED],
+  ["record: length one less, lz4", INVALID_RECORD, SKIPPED],
+  ["record: length one more, gzip", INVALID_RECORD, SKIPPED],
+  ["record: length one more, lz4", INVALID_RECORD, SKIPPED],
+  ["record: length 0, gzip", INVALID_RECORD, SKIPPED],
+  ["record: length 0, lz4", INVALID_RECORD, SKIPPED],
+  ["record: length -1, gzip", INVALID_RECORD, SKIPPED],
+  ["record: length -1, lz4", INVALID_RECORD, SKIPPED],
+  ["record: length 2^31-1, gzip", INVALID_RECORD, SKIPPED],
+  ["record: length 2^31-1, lz4", INVALID_RECORD, SKIPPED],
+  ["record: length of 6 bytes, none", INVALID_RECORD, "Kafka fails on its own exception"],
+  ["record: offset delta", INVALID_RECORD, OFFSETS],
+  ["offset delta 1 into", INVALID_RECORD, OFFSETS],
+  ["compressed: gzip followed by 4 bytes", UNKNOWN_SERVER_ERROR, "what clients without Java refuse"]
+]
 
 const rulesOf = (verdict: Verdict): BatchRules => {
   const config = verdict.config

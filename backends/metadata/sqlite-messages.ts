@@ -1,0 +1,61 @@
+/** What the agent's thread and the database's thread tell each other. Plain data; entries are moved, not copied. */
+import {
+  type AgentRecord,
+  type AgentRegistration,
+  type LogRow,
+  type LogTail,
+  type MissingCopy
+} from "#core/ports/metadata-store.ts"
+
+/** `workerData`. */
+export interface SqliteOptions {
+  readonly file: string
+  /** False: a crash of the machine may take the last commits with it; a crash of the process takes nothing. */
+  readonly fsync: boolean
+}
+
+export interface Operations {
+  readonly append: (row: LogRow) => "appended" | "taken"
+  readonly read: (options: { readonly shard: number; readonly after: number; readonly limit: number }) => Array<LogRow>
+  readonly tail: (options: { readonly shard: number }) => LogTail
+  readonly register: (options: { readonly agent: AgentRegistration; readonly ttlMs: number }) => number
+  readonly renew: (options: {
+    readonly agent: Pick<AgentRegistration, "name" | "session">
+    readonly ttlMs: number
+  }) => "renewed" | "superseded"
+  readonly deregister: (options: { readonly agent: Pick<AgentRegistration, "name" | "session"> }) => null
+  readonly agents: (options: null) => Array<AgentRecord>
+  readonly recordMissingCopies: (options: { readonly copies: ReadonlyArray<MissingCopy> }) => null
+  readonly missingCopies: (options: {
+    readonly after: Pick<MissingCopy, "segmentId" | "bucket"> | undefined
+    readonly limit: number
+  }) => Array<MissingCopy>
+  readonly forgetMissingCopies: (options: {
+    readonly copies: ReadonlyArray<Pick<MissingCopy, "segmentId" | "bucket">>
+  }) => null
+}
+
+export type Operation = keyof Operations
+
+export interface Request {
+  readonly id: number
+  readonly operation: Operation
+  readonly argument: unknown
+}
+
+/** MetadataError without its operation, as plain data. */
+export interface Failure {
+  readonly reason: "Unavailable" | "Misconfigured" | "Corrupt"
+  readonly outcome: "definite" | "indefinite"
+  readonly message: string
+}
+
+export type Response =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly failure: Failure }
+
+/** To the database's thread: requests of one turn of the agent's event loop, or the end. */
+export type ToWorker = ReadonlyArray<Request> | "close"
+
+/** From it: first whether the database is open, then answers. */
+export type FromWorker = { readonly opened: true } | { readonly failed: Failure } | ReadonlyArray<Response>

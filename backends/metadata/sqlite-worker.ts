@@ -1,0 +1,177 @@
+/**
+ * The database's thread: runs statements one after the other, so that neither an fsync nor a wait for another process's
+ * lock blocks the agent's event loop. Started by sqlite.ts, from sources or as a bundle of its own.
+ *
+ * It holds no state but the database: whenever it dies, another can take over. Each statement commits by itself; what takes
+ * more than one is a transaction that takes the write lock first, so that it never fails half way for a lock.
+ */
+import { type DatabaseSync, type StatementSync } from "node:sqlite"
+import { parentPort, workerData } from "node:worker_threads"
+import { assert } from "#core/model/assert.ts"
+import { limits } from "#core/model/limits.ts"
+import { UUID_ZERO } from "#core/model/uuid.ts"
+import { type AgentRecord, type LogRow, type LogTail, type MissingCopy } from "#core/ports/metadata-store.ts"
+import {
+  type FromWorker,
+  type Operations,
+  type Request,
+  type Response,
+  type SqliteOptions,
+  type ToWorker
+} from "./sqlite-messages.ts"
+import { failureOf, openDatabase, SQLITE_CONSTRAINT_PRIMARYKEY, sqliteCodeOf } from "./sqlite-open.ts"
+import { NOW_MS } from "./sqlite-schema.ts"
+
+type Statements = ReturnType<typeof prepare>
+
+const prepare = (database: DatabaseSync) => {
+  const statement = (sql: string): StatementSync => database.prepare(sql)
+  return {
+    append: statement("INSERT INTO commit_log (shard, seq, epoch, nonce, prev_nonce, entry) VALUES (?, ?, ?, ?, ?, ?)"),
+    read: statement(
+      `SELECT shard, seq, epoch, nonce, prev_nonce AS prevNonce, entry FROM commit_log
+       WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?`
+    ),
+    tail: statement("SELECT seq, nonce FROM commit_log WHERE shard = ? ORDER BY seq DESC LIMIT 1"),
+    register: statement(
+      `INSERT INTO agents (node_id, name, session, region, zone, host, port, expires_at_ms)
+       VALUES ((SELECT coalesce(max(node_id), 0) + 1 FROM agents), ?, ?, ?, ?, ?, ?, ${NOW_MS} + ?)
+       ON CONFLICT (name) DO UPDATE SET session = excluded.session, region = excluded.region, zone = excluded.zone,
+         host = excluded.host, port = excluded.port, expires_at_ms = excluded.expires_at_ms
+       RETURNING node_id AS nodeId`
+    ),
+    renew: statement(`UPDATE agents SET expires_at_ms = ${NOW_MS} + ? WHERE name = ? AND session = ?`),
+    deregister: statement(
+      `UPDATE agents SET expires_at_ms = 0, session = '${UUID_ZERO}' WHERE name = ? AND session = ?`
+    ),
+    agents: statement(
+      `SELECT node_id AS nodeId, name, session, region, zone, host, port FROM agents
+       WHERE expires_at_ms > ${NOW_MS} ORDER BY node_id`
+    ),
+    recordMissingCopy: statement(
+      "INSERT INTO missing_copies (segment_id, bucket, object_key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+    ),
+    missingCopies: statement(
+      `SELECT segment_id AS segmentId, object_key AS objectKey, bucket FROM missing_copies
+       WHERE (segment_id, bucket) > (?, ?) ORDER BY segment_id, bucket LIMIT ?`
+    ),
+    forgetMissingCopy: statement("DELETE FROM missing_copies WHERE segment_id = ? AND bucket = ?")
+  }
+}
+
+const operationsOf = (database: DatabaseSync, statements: Statements): Operations => ({
+  append: (row) => append(statements, row),
+  read: (options) => read(statements, options),
+  tail: ({ shard }) => {
+    const row = statements.tail.get(shard) as unknown as LogTail | undefined
+    return row === undefined ? { seq: 0, nonce: UUID_ZERO } : { seq: row.seq, nonce: row.nonce }
+  },
+  register: ({ agent, ttlMs }) => {
+    const { name, session, region, zone, host, port } = agent
+    return Number(statements.register.get(name, session, region, zone, host, port, ttlMs)!["nodeId"])
+  },
+  renew: ({ agent, ttlMs }) =>
+    statements.renew.run(ttlMs, agent.name, agent.session).changes === 1 ? "renewed" : "superseded",
+  deregister: ({ agent }) => {
+    statements.deregister.run(agent.name, agent.session)
+    return null
+  },
+  agents: () => statements.agents.all().map((row) => ({ ...row })) as unknown as Array<AgentRecord>,
+  recordMissingCopies: ({ copies }) =>
+    inTransaction(database, () => {
+      for (const copy of copies) statements.recordMissingCopy.run(copy.segmentId, copy.bucket, copy.objectKey)
+    }),
+  missingCopies: ({ after, limit }) =>
+    statements.missingCopies
+      .all(after?.segmentId ?? "", after?.bucket ?? "", limit)
+      .map((row) => ({ ...row })) as unknown as Array<MissingCopy>,
+  forgetMissingCopies: ({ copies }) =>
+    inTransaction(database, () => {
+      for (const copy of copies) statements.forgetMissingCopy.run(copy.segmentId, copy.bucket)
+    })
+})
+
+const append = (statements: Statements, row: LogRow): "appended" | "taken" => {
+  try {
+    statements.append.run(row.shard, row.seq, row.epoch, row.nonce, row.prevNonce, row.entry)
+    return "appended"
+  } catch (error) {
+    if (sqliteCodeOf(error) === SQLITE_CONSTRAINT_PRIMARYKEY) return "taken"
+    throw error
+  }
+}
+
+const read = (
+  statements: Statements,
+  options: { readonly shard: number; readonly after: number; readonly limit: number }
+): Array<LogRow> => {
+  const rows: Array<LogRow> = []
+  let bytes = 0
+  for (const found of statements.read.iterate(options.shard, options.after, options.limit)) {
+    const row = { ...found } as unknown as LogRow
+    bytes += row.entry.length
+    if (rows.length > 0 && bytes > limits.logBytesPerRead) break
+    rows.push(row)
+  }
+  return rows
+}
+
+const inTransaction = (database: DatabaseSync, body: () => void): null => {
+  database.exec("BEGIN IMMEDIATE")
+  try {
+    body()
+    database.exec("COMMIT")
+    return null
+  } catch (error) {
+    if (database.isTransaction) database.exec("ROLLBACK")
+    throw error
+  }
+}
+
+const READS: ReadonlySet<string> = new Set(["read", "tail", "agents", "missingCopies"])
+
+const answer = (operations: Operations, { id, operation, argument }: Request): Response => {
+  try {
+    return { id, value: operations[operation](argument as never) }
+  } catch (error) {
+    return { id, failure: failureOf(error, READS.has(operation) ? "read" : "write") }
+  }
+}
+
+/** Entries were made for these answers alone: they move to the agent's thread. */
+const movableOf = (responses: ReadonlyArray<Response>): Array<ArrayBuffer> => {
+  const buffers: Array<ArrayBuffer> = []
+  for (const response of responses) {
+    if (!("value" in response) || !Array.isArray(response.value)) continue
+    for (const row of response.value as ReadonlyArray<Partial<LogRow>>) {
+      if (row.entry !== undefined) buffers.push(row.entry.buffer as ArrayBuffer)
+    }
+  }
+  return buffers
+}
+
+const serve = (): void => {
+  const port = parentPort
+  assert(port !== null, "the database's thread is started by the agent")
+  const post = (message: FromWorker, movable: Array<ArrayBuffer> = []): void => port.postMessage(message, movable)
+  let database: DatabaseSync
+  let operations: Operations
+  try {
+    database = openDatabase(workerData as SqliteOptions)
+    operations = operationsOf(database, prepare(database))
+  } catch (error) {
+    post({ failed: failureOf(error, "read") })
+    return port.close()
+  }
+  port.on("message", (message: ToWorker) => {
+    if (message === "close") {
+      database.close()
+      return port.close()
+    }
+    const responses = message.map((request) => answer(operations, request))
+    post(responses, movableOf(responses))
+  })
+  post({ opened: true })
+}
+
+serve()

@@ -1,0 +1,143 @@
+/**
+ * A small Kafka client: one connection, on the same codecs as the server. Tests and benches use it, later the mirror.
+ *
+ * It negotiates versions (ApiVersions, KIP-511) and sends requests; it retries nothing and routes nothing: that is its
+ * caller's business. Requests are pipelined in the order of the calls. Whatever breaks the protocol closes the connection
+ * and fails everything that is under way.
+ */
+import { Deferred, Effect, type Scope } from "effect"
+import { limits } from "#core/model/limits.ts"
+import { Connector } from "#core/ports/connector.ts"
+import { ApiVersions } from "#core/protocol/api/18-api-versions.ts"
+import { errorCodes, errorName } from "#core/protocol/error-codes.ts"
+import { ProtocolError } from "#core/protocol/protocol-error.ts"
+import { type Api, type RequestInput, type ResponseOf, type VersionRange } from "#core/protocol/schema.ts"
+import { ClientError } from "./client-error.ts"
+import { RequestPipeline, type Slot } from "./request-pipeline.ts"
+
+const CLIENT_SOFTWARE = { clientSoftwareName: "meridian", clientSoftwareVersion: "1" }
+
+export interface ConnectOptions {
+  readonly host: string
+  readonly port: number
+  readonly clientId: string
+  /** Cut to limits.clientRequestTimeoutMs. A fetch that waits on the server's side must fit into it. */
+  readonly requestTimeoutMs?: number
+}
+
+export interface Connection {
+  /** What the other side offers, by API key. */
+  readonly apiVersions: ReadonlyMap<number, VersionRange>
+  /** The newest version that both sides do, at most `versionMax`. */
+  readonly versionOf: (api: Api, versionMax?: number) => Effect.Effect<number, ClientError>
+  /** Buffers in the answer are views of its frame, which belongs to the caller. */
+  readonly request: <A extends Api>(
+    api: A,
+    version: number,
+    body: RequestInput<A>
+  ) => Effect.Effect<ResponseOf<A>, ClientError>
+  /** For what is never answered (Produce with acks 0): ends when it was handed to the socket. */
+  readonly send: <A extends Api>(api: A, version: number, body: RequestInput<A>) => Effect.Effect<void, ClientError>
+}
+
+/** Connects and learns the other side's versions. The connection ends with the scope. */
+export const connect = Effect.fn("Client.connect")(function* (
+  options: ConnectOptions
+): Effect.fn.Return<Connection, ClientError, Scope.Scope | Connector> {
+  const { host, port, clientId } = options
+  const peer = `${host}:${port}`
+  const connector = yield* Connector
+  const transport = yield* Effect.mapError(
+    connector.connect({ host, port }),
+    (cause) => new ClientError({ reason: "Unreachable", outcome: "definite", peer, operation: "connect", cause })
+  )
+  const pipeline = new RequestPipeline(transport, peer, clientId)
+  yield* Effect.addFinalizer(() => Effect.sync(() => pipeline.fail("Closed", "its scope ended")))
+  const timeoutMs = Math.min(options.requestTimeoutMs ?? limits.clientRequestTimeoutMs, limits.clientRequestTimeoutMs)
+  const apiVersions = yield* negotiate(pipeline, timeoutMs)
+  return {
+    apiVersions,
+    versionOf: (api, versionMax) => versionOf({ apiVersions, peer, api, versionMax: versionMax ?? api.versionMax }),
+    request: (api, version, body) => call(pipeline, timeoutMs, { api, version, body, expects: "answer" }) as never,
+    send: (api, version, body) => Effect.asVoid(call(pipeline, timeoutMs, { api, version, body, expects: "nothing" }))
+  }
+})
+
+interface Call {
+  readonly api: Api
+  readonly version: number
+  readonly body: unknown
+  readonly expects: Slot["expects"]
+}
+
+const call = (pipeline: RequestPipeline, timeoutMs: number, request: Call): Effect.Effect<unknown, ClientError> => {
+  const { api, version, body, expects } = request
+  const operation = `${api.name} v${version}`
+  const ask = Effect.suspend(() => {
+    let slot: Slot | ClientError
+    try {
+      slot = pipeline.enqueue(api, version, body, expects)
+    } catch (cause) {
+      if (!(cause instanceof ProtocolError)) throw cause
+      const reason = cause.reason === "unsupported-version" ? "UnsupportedVersion" : "Unencodable"
+      return Effect.fail(new ClientError({ reason, outcome: "definite", peer: pipeline.peer, operation, cause }))
+    }
+    if (slot instanceof ClientError) return Effect.fail(slot)
+    const queued = slot
+    return Effect.onInterrupt(Deferred.await(queued.answered), () => Effect.sync(() => pipeline.abandon(queued)))
+  })
+  return Effect.timeoutOrElse(ask, {
+    duration: timeoutMs,
+    orElse: () => {
+      const cause = `no answer to ${operation} within ${timeoutMs} ms`
+      pipeline.fail("TimedOut", cause)
+      return Effect.fail(
+        new ClientError({ reason: "TimedOut", outcome: "indefinite", peer: pipeline.peer, operation, cause })
+      )
+    }
+  })
+}
+
+/** Asks in our newest version; one that the other side does not know is answered in version 0, with its own range. */
+const negotiate = Effect.fnUntraced(function* (pipeline: RequestPipeline, timeoutMs: number) {
+  const ask = (version: number) =>
+    call(pipeline, timeoutMs, { api: ApiVersions, version, body: CLIENT_SOFTWARE, expects: "answer" }) as Effect.Effect<
+      ResponseOf<typeof ApiVersions>,
+      ClientError
+    >
+  let answer = yield* ask(ApiVersions.versionMax)
+  if (answer.errorCode === errorCodes.UNSUPPORTED_VERSION) {
+    const theirs = answer.apiKeys.find(({ apiKey }) => apiKey === ApiVersions.key)?.maxVersion ?? 0
+    answer = yield* ask(Math.max(0, Math.min(theirs, ApiVersions.versionMax)))
+  }
+  if (answer.errorCode !== errorCodes.NONE) {
+    const cause = `the peer answers ${errorName(answer.errorCode)}`
+    const { peer } = pipeline
+    return yield* new ClientError({
+      reason: "UnsupportedVersion",
+      outcome: "definite",
+      peer,
+      operation: "connect",
+      cause
+    })
+  }
+  return new Map(
+    answer.apiKeys.map(({ apiKey, minVersion, maxVersion }) => [apiKey, { min: minVersion, max: maxVersion }])
+  )
+})
+
+const versionOf = (question: {
+  readonly apiVersions: ReadonlyMap<number, VersionRange>
+  readonly peer: string
+  readonly api: Api
+  readonly versionMax: number
+}): Effect.Effect<number, ClientError> => {
+  const { apiVersions, peer, api } = question
+  const theirs = apiVersions.get(api.key)
+  const version = Math.min(theirs?.max ?? -1, question.versionMax, api.versionMax)
+  if (theirs !== undefined && version >= Math.max(theirs.min, api.versionMin)) return Effect.succeed(version)
+  const offered = theirs === undefined ? "nothing" : `${theirs.min} to ${theirs.max}`
+  const cause = `it offers ${offered}, we do ${api.versionMin} to ${Math.min(question.versionMax, api.versionMax)}`
+  const operation = api.name
+  return Effect.fail(new ClientError({ reason: "UnsupportedVersion", outcome: "definite", peer, operation, cause }))
+}

@@ -1,0 +1,91 @@
+/**
+ * The benchmarks: `npm run bench [-- --quick] [-- NAME…]`.
+ *
+ * Prints a table per benchmark and, last, one line of JSON with all figures. Names are those of the benchmarks below and of
+ * the micro benchmarks (files NAME.bench.ts of this folder, with a function `run`). Benchmarks that compare with Apache
+ * Kafka are left out, with the reason, where Java or Maven is missing. Nothing that was started lives on.
+ *
+ * Exit code 1 when a benchmark failed, 2 for a name that nothing has.
+ */
+import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { availableParallelism, cpus, tmpdir } from "node:os"
+import { basename, join } from "node:path"
+import { parseArgs } from "node:util"
+import { pathToFileURL } from "node:url"
+import { kafkaMissing } from "../peers/apache-kafka/installation.ts"
+import { killAll } from "../peers/child-process.ts"
+import { type Benchmark, type Figures } from "./benchmark.ts"
+import { latency } from "./latency.ts"
+import { memory } from "./memory.ts"
+import { partitions } from "./partitions.ts"
+import { produceConsume } from "./produce-consume.ts"
+import { startUp } from "./start-up.ts"
+
+const suffix = ".bench.ts"
+const benchmarks: readonly Benchmark[] = [startUp, latency, produceConsume, partitions, memory, ...microBenchmarks()]
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { quick: { type: "boolean", default: false } }
+  })
+  const known = benchmarks.map(({ name }) => name)
+  const unknown = positionals.filter((name) => !known.includes(name))
+  if (unknown.length > 0) {
+    console.error(`no benchmark ${unknown.join(", ")}: one of ${known.join(", ")}`)
+    return 2
+  }
+  const chosen = benchmarks.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
+  console.log(`${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} cores, Node ${process.version}`)
+  const noKafka = chosen.some(({ needsKafka }) => needsKafka) ? await kafkaMissing() : undefined
+  const all: Record<string, Figures> = {}
+  let failures = 0
+  for (const { name, needsKafka, run } of chosen) {
+    console.log(`\n${name}`)
+    if (needsKafka && noKafka !== undefined) {
+      console.log(`  left out: ${noKafka}`)
+      continue
+    }
+    const dir = mkdtempSync(join(tmpdir(), `meridian-bench-${name}-`))
+    try {
+      all[name] = await run({ quick: values.quick, dir })
+      rmSync(dir, { recursive: true, force: true })
+    } catch (error) {
+      failures++
+      console.log(`  FAILED: ${error instanceof Error ? error.message : String(error)}\n  its folder stays: ${dir}`)
+    }
+    killAll()
+  }
+  console.log(`\n${JSON.stringify(all)}`)
+  return failures === 0 ? 0 : 1
+}
+
+/** One benchmark per file, loaded when it is run. */
+function microBenchmarks(): Benchmark[] {
+  return readdirSync(import.meta.dirname)
+    .filter((file) => file.endsWith(suffix))
+    .map((file) => ({
+      name: basename(file, suffix),
+      needsKafka: false,
+      run: async (options) => {
+        const module: unknown = await import(pathToFileURL(join(import.meta.dirname, file)).href)
+        if (!hasRun(module)) throw new Error(`${file} exports no function run`)
+        return figuresOf(await module.run(options))
+      }
+    }))
+}
+
+function hasRun(module: unknown): module is { readonly run: (options: unknown) => unknown } {
+  return typeof module === "object" && module !== null && "run" in module && typeof module.run === "function"
+}
+
+function figuresOf(result: unknown): Figures {
+  return typeof result === "object" && result !== null ? (result as Figures) : {}
+}
+
+try {
+  process.exitCode = await main()
+} finally {
+  killAll()
+}
+process.exit()
