@@ -10,12 +10,7 @@ import { Clock, Context, Deferred, Effect, Layer, Schedule, type Scope } from "e
 import { limits } from "#core/model/limits.ts"
 import { type Broker, ClusterView } from "#core/ports/cluster-view.ts"
 import { Entropy } from "#core/ports/entropy.ts"
-import {
-  type AgentRecord,
-  type AgentRegistration,
-  MetadataError,
-  MetadataStore
-} from "#core/ports/metadata-store.ts"
+import { type AgentRecord, type AgentRegistration, MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
 import { brokersOfRegion, leaderAmong } from "./routing.ts"
 
 export interface MembershipOptions {

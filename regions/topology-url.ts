@@ -82,7 +82,7 @@ const pathLocation = (
     return `${showValue(url)} names a host: write three slashes (${parts.scheme}:///absolute/path) or none for a relative path`
   }
   const path = written.startsWith("///") ? written.slice(2) : written
-  if (path === "" || path.includes("\0") || path.includes("#")) {
+  if (path === "" || path.includes("\0") || parts.rest.includes("#")) {
     return `${showValue(url)} has no usable path: write ${parts.scheme}:///absolute/path (%23 for a # in it)`
   }
   const fsync = fsyncParameter(parts.parameters)

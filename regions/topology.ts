@@ -202,16 +202,16 @@ const checkedBucketSets = (
   for (const [name, declaration] of Object.entries(declared)) {
     const path = `bucketSets.${name}`
     if (!isName(name)) problems.push({ path, message: `${quoted(name)} cannot be a name: write ${nameRule}` })
-    const names = declaration.buckets ?? buckets.map((bucket) => bucket.name)
+    const names = declaration.buckets ?? [...new Set(buckets.map((bucket) => bucket.name))]
     checkUnique(names, (index) => `${path}.buckets[${index}]`, problems)
     const failureDomain = declaration.failureDomain ?? "region"
     const members = membersOf(names, buckets, path, problems)
     const domains = new Set(members.map((bucket) => failureDomainOf(bucket, failureDomain))).size
     const majority = Math.floor(domains / 2) + 1
     const writes = declaration.writes ?? majority
-    if (names.length === 0) {
+    if (declaration.buckets?.length === 0) {
       problems.push({ path: `${path}.buckets`, message: "is empty: name at least one bucket, or leave it out for all" })
-    } else if (members.length === names.length && (writes < majority || writes > domains)) {
+    } else if (names.length > 0 && members.length === names.length && (writes < majority || writes > domains)) {
       problems.push({
         path: `${path}.writes`,
         message:

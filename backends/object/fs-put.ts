@@ -40,8 +40,8 @@ export const putFile = async (
     await linkFinal(bucket, file, call)
     if (bucket.fsync) await syncDirectories(bucket, key)
     call.succeed()
-  } catch (cause) {
-    if (bucket.fsync && cause instanceof NameTaken) await syncTaken(bucket, file, call)
+  } catch (error) {
+    const cause = bucket.fsync && error instanceof NameTaken ? await syncTaken(bucket, key, error) : error
     const { isLinkSent: changing } = file
     call.fail(toObjectStoreError({ operation: "put", bucket: bucket.bucket, key, changing, cause }))
   }
@@ -191,12 +191,12 @@ const syncDirectories = async (bucket: DirectoryBucket, key: string): Promise<vo
  * Who hears AlreadyExists may take it for an own earlier put whose answer was lost, and rely on it. So the name, which
  * that put may not have made durable, is made so first.
  */
-const syncTaken = async (bucket: DirectoryBucket, file: PutFile, call: DirectoryCall<void>): Promise<void> => {
+const syncTaken = async (bucket: DirectoryBucket, key: string, taken: NameTaken): Promise<unknown> => {
   try {
-    await syncDirectories(bucket, file.key)
-  } catch (cause) {
-    const place = { operation: "put", bucket: bucket.bucket, key: file.key } as const
-    call.fail(toObjectStoreError({ ...place, changing: true, cause }))
+    await syncDirectories(bucket, key)
+    return taken
+  } catch (error) {
+    return error
   }
 }
 

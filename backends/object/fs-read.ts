@@ -77,15 +77,17 @@ export const listFiles = async (
   }
 }
 
-const readAll = async (
+/** `readOnce` is a parameter for tests of reads that bring less than they should. */
+export const readAll = async (
   descriptor: number,
-  part: { readonly offset: number; readonly length: number }
+  part: { readonly offset: number; readonly length: number },
+  readOnce: ReadOnce = read
 ): Promise<Buffer> => {
   // Not from Node's pool: the bytes belong to the caller, and a view must not keep a larger block alive.
   const bytes = Buffer.allocUnsafeSlow(part.length)
   let at = 0
   while (at < part.length) {
-    const { bytesRead } = await read(descriptor, bytes, at, part.length - at, part.offset + at)
+    const { bytesRead } = await readOnce(descriptor, bytes, at, part.length - at, part.offset + at)
     if (bytesRead === 0) {
       throw new DirectoryFault("Corrupt", `the file ended ${part.length - at} bytes before the size that it had`)
     }
@@ -93,6 +95,14 @@ const readAll = async (
   }
   return bytes
 }
+
+export type ReadOnce = (
+  descriptor: number,
+  into: Buffer,
+  at: number,
+  length: number,
+  position: number
+) => Promise<{ readonly bytesRead: number }>
 
 const settleAbsence = async (bucket: DirectoryBucket, error: unknown): Promise<unknown> => {
   if (!isAbsence(error)) return error
@@ -116,7 +126,8 @@ const walk = async (
   const found: Array<ObjectHead> = []
   /** Keys still to look at, the next one last; those that end in "/" are directories. */
   const left: Array<string> = [request.prefix.slice(0, request.prefix.lastIndexOf("/") + 1)]
-  while (left.length > 0 && found.length < request.limit && !call.isAbandoned()) {
+  while (left.length > 0 && found.length < request.limit) {
+    if (call.isAbandoned()) throw new DirectoryFault("Unavailable", "given up before the list was complete")
     const next = left.pop()!
     if (next === "" || next.endsWith("/")) {
       const names = await namesIn(bucket, next, request)

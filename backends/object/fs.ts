@@ -144,8 +144,8 @@ const deleteFiles = async (
       return
     }
   }
-  call.succeed()
   for (const directory of directories) await ignoringErrors(removeEmpty(bucket, directory))
+  call.succeed()
 }
 
 const deleteFile = async (bucket: DirectoryBucket, key: string, onChanging: () => void): Promise<void> => {

@@ -189,13 +189,11 @@ const makeLoad = (run: RunRef, key: string): Load => {
   }
 }
 
-const startLoad = (reader: Reader, load: Load, run: RunRef): Effect.Effect<void> =>
-  runLoad(reader, load, run).pipe(
-    Effect.onExit((exit) => Effect.sync(() => endLoad(reader, load, exit))),
-    Effect.forkIn(reader.scope, { startImmediately: true }),
-    Effect.asVoid,
-    Effect.uninterruptible
-  )
+const startLoad = Effect.fnUntraced(function* (reader: Reader, load: Load, run: RunRef) {
+  const fiber = yield* Effect.forkIn(runLoad(reader, load, run), reader.scope, { startImmediately: true })
+  // An observer, not a finalizer of the effect: it is also called where a closed scope never lets the effect begin.
+  fiber.addObserver((exit) => endLoad(reader, load, exit))
+}, Effect.uninterruptible)
 
 const runLoad = Effect.fnUntraced(function* (
   reader: Reader,

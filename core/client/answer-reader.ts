@@ -1,8 +1,8 @@
 /**
  * Cuts a byte stream into answer frames [pure].
  *
- * A frame within one chunk is a view of it; one that spans chunks is joined when all of it is here, so that a length that
- * lies allocates nothing. A frame belongs to its receiver. Dead after a length that cannot be.
+ * A frame within one chunk is a view of it; one that spans chunks is joined when all of it is here, so that a length
+ * that lies allocates nothing. A frame belongs to its receiver. Dead after a length that cannot be.
  */
 
 /** An answer has at least its correlation id. */

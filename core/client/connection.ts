@@ -2,8 +2,8 @@
  * A small Kafka client: one connection, on the same codecs as the server. Tests and benches use it, later the mirror.
  *
  * It negotiates versions (ApiVersions, KIP-511) and sends requests; it retries nothing and routes nothing: that is its
- * caller's business. Requests are pipelined in the order of the calls. Whatever breaks the protocol closes the connection
- * and fails everything that is under way.
+ * caller's business. Requests are pipelined in the order of the calls. Whatever breaks the protocol closes the
+ * connection and fails everything that is under way.
  */
 import { Deferred, Effect, type Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
@@ -70,33 +70,32 @@ interface Call {
   readonly expects: Slot["expects"]
 }
 
-const call = (pipeline: RequestPipeline, timeoutMs: number, request: Call): Effect.Effect<unknown, ClientError> => {
-  const { api, version, body, expects } = request
-  const operation = `${api.name} v${version}`
-  const ask = Effect.suspend(() => {
-    let slot: Slot | ClientError
+const call = (pipeline: RequestPipeline, timeoutMs: number, request: Call): Effect.Effect<unknown, ClientError> =>
+  Effect.suspend(() => {
+    const { api, version, body, expects } = request
+    const { peer } = pipeline
+    const operation = `${api.name} v${version}`
+    let queued: Slot | ClientError
     try {
-      slot = pipeline.enqueue(api, version, body, expects)
+      queued = pipeline.enqueue(api, version, body, expects)
     } catch (cause) {
       if (!(cause instanceof ProtocolError)) throw cause
       const reason = cause.reason === "unsupported-version" ? "UnsupportedVersion" : "Unencodable"
-      return Effect.fail(new ClientError({ reason, outcome: "definite", peer: pipeline.peer, operation, cause }))
+      return Effect.fail(new ClientError({ reason, outcome: "definite", peer, operation, cause }))
     }
-    if (slot instanceof ClientError) return Effect.fail(slot)
-    const queued = slot
-    return Effect.onInterrupt(Deferred.await(queued.answered), () => Effect.sync(() => pipeline.abandon(queued)))
+    if (queued instanceof ClientError) return Effect.fail(queued)
+    const slot = queued
+    const answer = Effect.onInterrupt(Deferred.await(slot.answered), () => Effect.sync(() => pipeline.abandon(slot)))
+    return Effect.timeoutOrElse(answer, {
+      duration: timeoutMs,
+      orElse: () => {
+        const cause = `no answer to ${operation} within ${timeoutMs} ms`
+        pipeline.fail("TimedOut", cause)
+        const outcome = slot.wasSent ? "indefinite" : "definite"
+        return Effect.fail(new ClientError({ reason: "TimedOut", outcome, peer, operation, cause }))
+      }
+    })
   })
-  return Effect.timeoutOrElse(ask, {
-    duration: timeoutMs,
-    orElse: () => {
-      const cause = `no answer to ${operation} within ${timeoutMs} ms`
-      pipeline.fail("TimedOut", cause)
-      return Effect.fail(
-        new ClientError({ reason: "TimedOut", outcome: "indefinite", peer: pipeline.peer, operation, cause })
-      )
-    }
-  })
-}
 
 /** Asks in our newest version; one that the other side does not know is answered in version 0, with its own range. */
 const negotiate = Effect.fnUntraced(function* (pipeline: RequestPipeline, timeoutMs: number) {

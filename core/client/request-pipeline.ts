@@ -1,10 +1,10 @@
 /**
  * The requests of one client connection: sent in the order of the calls, answered in that order.
  *
- * Invariants: each request is completed exactly once, with its own answer or with an error that says whether it may have
- * taken effect; at most limits.clientRequestsInFlight are unanswered and limits.clientRequestsQueued wait; after the first
- * fault (a malformed or foreign answer, a timeout, the end of the connection) nothing is sent or answered any more.
- * A caller that no longer waits changes nothing: its answer is dropped when it comes.
+ * Invariants: each request is completed exactly once, with its own answer or with an error that says whether it may
+ * have taken effect; at most limits.clientRequestsInFlight are unanswered and limits.clientRequestsQueued wait; after
+ * the first fault (a malformed or foreign answer, a timeout, the end of the connection) nothing is sent or answered any
+ * more. A caller that no longer waits changes nothing: its answer is dropped when it comes.
  */
 import { Deferred, Effect } from "effect"
 import { assert } from "#core/model/assert.ts"
@@ -25,6 +25,8 @@ export interface Slot {
   readonly answered: Deferred.Deferred<unknown, ClientError>
   readonly expects: "answer" | "nothing"
   state: "queued" | "sent" | "abandoned" | "done"
+  /** Whether it may have taken effect. */
+  wasSent: boolean
 }
 
 const IGNORE = (): void => {}
@@ -73,7 +75,7 @@ export class RequestPipeline {
     const encoded = encodeRequest({ api, version, correlationId, clientId: this.#clientId, body: body as never })
     this.#correlationId = (correlationId + 1) & 0x7fffffff
     const answered = Deferred.makeUnsafe<unknown, ClientError>()
-    const slot: Slot = { api, version, correlationId, encoded, answered, expects, state: "queued" }
+    const slot: Slot = { api, version, correlationId, encoded, answered, expects, state: "queued", wasSent: false }
     this.#queued.push(slot)
     this.#send()
     return slot
@@ -102,14 +104,17 @@ export class RequestPipeline {
     if (first !== undefined) {
       this.#complete(first, Effect.fail(this.#errorOf(reason, "indefinite", nameOf(first), cause)))
     }
-    for (const slot of sent) this.#complete(slot, Effect.fail(this.#errorOf("Closed", "indefinite", nameOf(slot), fault)))
-    for (const slot of queued) this.#complete(slot, Effect.fail(this.#errorOf("Closed", "definite", nameOf(slot), fault)))
+    for (const slot of sent)
+      this.#complete(slot, Effect.fail(this.#errorOf("Closed", "indefinite", nameOf(slot), fault)))
+    for (const slot of queued)
+      this.#complete(slot, Effect.fail(this.#errorOf("Closed", "definite", nameOf(slot), fault)))
   }
 
   #send(): void {
     while (!this.#isFull && this.#sent.length < limits.clientRequestsInFlight && this.#queued.length > 0) {
       const slot = this.#queued.shift()!
       slot.state = "sent"
+      slot.wasSent = true
       if (slot.expects === "answer") this.#sent.push(slot)
       this.#isFull = this.#transport.write(slot.encoded.chunks, IGNORE) === "full"
       if (slot.expects === "nothing") this.#complete(slot, Effect.void)

@@ -48,7 +48,12 @@ const agentConfigs = (facts: BrokerFacts): ReadonlyArray<BrokerConfig> => {
     fact("default.replication.factor", replicationFactor, "int", "Copies that topics show."),
     constant("delete.topic.enable", "true", "boolean", "Topics can be deleted."),
     constant("authorizer.class.name", "", "string", "Nobody is refused."),
-    constant("producer.id.expiration.ms", "86400000", "int", "Idle producers are remembered for so long."),
+    constant(
+      "producer.id.expiration.ms",
+      String(limits.producerIdExpirationMs),
+      "int",
+      "Idle producers are remembered so long."
+    ),
     constant("producer.id.block.size", String(limits.producerIdBlock), "int", "Producer ids an agent takes at a time.")
   ]
 }

@@ -40,17 +40,21 @@ const SHOWN_LENGTH_MAX = 80
 /** Names longer than this are not compared: no name of ours is, and the cost grows with the square. */
 const COMPARED_LENGTH_MAX = 256
 
-/** Levenshtein's distance of two names, or `limit` where it is no smaller. */
+/** Letters to replace, add, drop or swap with their neighbour to get from one name to the other; `limit` where no fewer. */
 const editDistance = (left: string, right: string, limit: number): number => {
   if (Math.abs(left.length - right.length) >= limit || left.length > COMPARED_LENGTH_MAX) return limit
-  let previous = Array.from({ length: right.length + 1 }, (_, index) => index)
+  let beforeLast: ReadonlyArray<number> = []
+  let last: ReadonlyArray<number> = Array.from({ length: right.length + 1 }, (_, index) => index)
   for (let row = 1; row <= left.length; row++) {
     const current = [row]
     for (let column = 1; column <= right.length; column++) {
-      const replaced = previous[column - 1]! + (left[row - 1] === right[column - 1] ? 0 : 1)
-      current.push(Math.min(replaced, previous[column]! + 1, current[column - 1]! + 1))
+      const replaced = last[column - 1]! + (left[row - 1] === right[column - 1] ? 0 : 1)
+      const isSwapped = left[row - 1] === right[column - 2] && left[row - 2] === right[column - 1]
+      const swapped = row > 1 && column > 1 && isSwapped ? beforeLast[column - 2]! + 1 : replaced
+      current.push(Math.min(replaced, swapped, last[column]! + 1, current[column - 1]! + 1))
     }
-    previous = current
+    beforeLast = last
+    last = current
   }
-  return Math.min(limit, previous[right.length]!)
+  return Math.min(limit, last[right.length]!)
 }

@@ -125,7 +125,9 @@ const oneOf =
 const eachOneOf =
   (...known: ReadonlyArray<string>): Check =>
   (parsed, name) => {
-    for (const item of listItems(parsed)) {
+    const items = listItems(parsed)
+    if (items.includes("")) return `Configuration '${name}' values must not be empty.`
+    for (const item of items) {
       const problem = oneOf(...known)(item, name)
       if (problem !== undefined) return problem
     }

@@ -216,23 +216,28 @@ export class Appender {
     this.foreignRowsSeen = this.tail.foreignRows
     if (!isContended) return
     const pauseMs = Math.min(limits.logYieldMaxMs, this.appendMs * YIELD_APPENDS)
-    yield* Effect.sleep(yield* Random.nextBetween(0, pauseMs))
+    yield* pauseUpTo(pauseMs)
   })
 
   /** Those who lost together must not meet again at once; who lost often pauses less than who just won. */
   private readonly pauseAfterLoss = Effect.fnUntraced(function* (this: Appender, losses: number) {
     const pauseMs = Math.min(limits.logYieldMaxMs, this.appendMs / losses)
-    yield* Effect.sleep(yield* Random.nextBetween(0, pauseMs))
+    yield* pauseUpTo(pauseMs)
   })
 
+  /** Whole: it goes into entries. A clock that is not the system's may say fractions. */
   private nowMs(): number {
-    return this.clock.currentTimeMillisUnsafe()
+    return Math.floor(this.clock.currentTimeMillisUnsafe())
   }
 }
 
 const DEADLINE_CHECK_MS = 100
 /** Appends of others that one lets pass, at most. */
 const YIELD_APPENDS = 4
+
+/** Whole milliseconds: a timer has no others. */
+const pauseUpTo = (longestMs: number): Effect.Effect<void> =>
+  Effect.flatMap(Random.nextBetween(0, longestMs), (pauseMs) => Effect.sleep(Math.round(pauseMs)))
 
 const withOutcome = (error: CommitLogError, outcome: "definite" | "indefinite"): CommitLogError =>
   new CommitLogError({ reason: error.reason, outcome, cause: error.cause })

@@ -214,7 +214,7 @@ const BACKOFF_FIRST_MS = 10
 /** Pauses longer with each failure, by chance shorter, at most limits.logBackoffMaxMs. */
 export const backoff = (failures: number): Effect.Effect<void> => {
   const longestMs = Math.min(limits.logBackoffMaxMs, BACKOFF_FIRST_MS * 2 ** Math.min(failures - 1, 20))
-  return Effect.flatMap(Random.nextBetween(longestMs / 2, longestMs), Effect.sleep)
+  return Effect.flatMap(Random.nextIntBetween(longestMs / 2, longestMs), Effect.sleep)
 }
 
 /** Gives up a call that even its adapter does not end. */

@@ -43,6 +43,11 @@ export const messageVersion = (message: Message, version: number): MessageVersio
 export const messageName = (message: Message): string =>
   `${message.apiName}${message.direction === "request" ? "Request" : "Response"}`
 
+export const pathOf = (path: string, name: string): string => (path === "" ? name : `${path}.${name}`)
+
+/** A string as it stands in code. */
+export const quote = (value: string): string => JSON.stringify(value)
+
 export type NamedField = readonly [name: string, field: Field]
 
 /** Fields that the version has, in wire order; tagged ones apart, in ascending order of their tags. */

@@ -5,10 +5,11 @@
  * together, arrays are loops, tagged fields a switch. Every object of a message has the same keys in the same order in
  * all versions.
  *
- * Invariant: decoding is total. Whatever the bytes are, it returns a value or throws ProtocolError, reads nothing outside
- * [offset, end), and allocates in proportion to the bytes that are there: a count is compared with the bytes left (each
- * element takes some) and with limits before its array exists, and arrays grow as elements are read.
+ * Invariant: decoding is total. Whatever the bytes are, it returns a value or throws ProtocolError, reads nothing
+ * outside [offset, end), and allocates in proportion to the bytes that are there: a count is compared with the bytes
+ * left (each element takes some) and with limits before its array exists, and arrays grow as elements are read.
  */
+import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import {
   CodeText,
@@ -19,11 +20,12 @@ import {
   leastBytes,
   messageName,
   type MessageVersion,
-  type NamedField
+  type NamedField,
+  pathOf,
+  quote
 } from "./code-text.ts"
 import { ProtocolError, type ProtocolErrorReason } from "./protocol-error.ts"
 import { type Field, type Fields } from "./schema.ts"
-import { assert } from "#core/model/assert.ts"
 
 /** Decodes the bytes from `offset` to `end`, all of them. Buffers in the answer are views of `bytes`. */
 export type Decoder = (bytes: Buffer, offset: number, end: number) => unknown
@@ -37,7 +39,7 @@ export const compileDecoder = (at: MessageVersion): Decoder => {
   const name = `decode${messageName(at.message)}V${at.version}`
   const code = [
     `"use strict"`,
-    `const { fail, short, uvarint, skipTags, cursor, EMPTY } = helpers`,
+    `const { fail, short, lies, tooMany, uvarint, skipTags, cursor, EMPTY } = helpers`,
     `return function ${name}(b, o, end) {`,
     `let n = 0, budget = ${limits.messageElementsMax}`,
     ...text.lines,
@@ -67,8 +69,6 @@ const emitFields = (text: CodeText, at: MessageVersion, fields: Fields, path: st
   )
   return `{ ${parts.join(", ")} }`
 }
-
-const pathOf = (path: string, name: string): string => (path === "" ? name : `${path}.${name}`)
 
 /** Neighbours of fixed size: one length check, reads at constant distances, one step. */
 const emitFixedRun = (
@@ -138,7 +138,7 @@ const emitVariable = (text: CodeText, at: MessageVersion, field: Field, path: st
   text.add(`} else {`)
   if (field.kind === "array") emitArray(text, at, field, path, variable)
   else {
-    text.add(`if (n > end - o) fail("truncated", ${quote(path)}, o, n + " bytes are promised, " + (end - o) + " left")`)
+    text.add(`if (n > end - o) lies(${quote(path)}, o, end, n + " bytes are")`)
     if (field.kind === "string") {
       text.add(`if (n > ${STRING_BYTES_MAX}) fail("malformed", ${quote(path)}, o, "a string of " + n + " bytes")`)
     }
@@ -177,8 +177,8 @@ const emitArray = (text: CodeText, at: MessageVersion, field: Field, path: strin
   const inner = `${path}[]`
   text.add(
     `const ${count} = n`,
-    `if (${count} * ${least} > end - o) fail("truncated", ${quote(path)}, o, ${count} + " elements are promised, " + (end - o) + " bytes left")`,
-    `if (${count} > ${limits.arrayElementsMax} || (budget -= ${count}) < 0) fail("malformed", ${quote(path)}, o, "too many elements: " + ${count})`,
+    `if (${count} * ${least} > end - o) lies(${quote(path)}, o, end, ${count} + " elements are")`,
+    `if (${count} > ${limits.arrayElementsMax} || (budget -= ${count}) < 0) tooMany(${quote(path)}, o, ${count})`,
     `${variable} = []`,
     `for (let ${index} = 0; ${index} < ${count}; ${index}++) {`
   )
@@ -224,7 +224,7 @@ const emitTags = (
   text.add(`const ${tag} = n`)
   emitUvarint(text, tagPath)
   text.add(
-    `if (n > end - o) fail("truncated", ${quote(tagPath)}, o, "tag " + ${tag} + " promises " + n + " bytes, " + (end - o) + " left")`,
+    `if (n > end - o) lies(${quote(tagPath)}, o, end, n + " bytes of tag " + ${tag} + " are")`,
     `const ${outer} = end`,
     `end = o + n`,
     `switch (${tag}) {`
@@ -241,9 +241,7 @@ const emitTags = (
   text.add(`default: o = end`, `}`, `end = ${outer}`, `}`)
 }
 
-const quote = (value: string): string => JSON.stringify(value)
-
-// --- helpers of the generated code: cold paths, kept out of it --------------------------------------------------------
+// --- helpers of the generated code: cold paths, kept out of it ----------------------------------------------------
 
 const helpersOf = (at: MessageVersion) => {
   const cursor = { offset: 0 }
@@ -260,6 +258,13 @@ const helpersOf = (at: MessageVersion) => {
       position += bytes
     }
     return fail("truncated", "", end, "bytes are missing")
+  }
+  const lies = (field: string, offset: number, end: number, what: string): never =>
+    fail("truncated", field, offset, `${what} promised, ${end - offset} bytes are left`)
+  const tooMany = (field: string, offset: number, count: number): never => {
+    const { arrayElementsMax, messageElementsMax } = limits
+    const bounds = `${arrayElementsMax} in an array, ${messageElementsMax} in a message`
+    return fail("malformed", field, offset, `${count} elements, with those before it too many (at most ${bounds})`)
   }
   /** At most five bytes, at most 2^31 - 1; leaves the position after it in `cursor`. */
   const uvarint = (bytes: Buffer, offset: number, end: number, field: string): number => {
@@ -284,12 +289,10 @@ const helpersOf = (at: MessageVersion) => {
       uvarint(bytes, position, end, field)
       const length = uvarint(bytes, cursor.offset, end, field)
       position = cursor.offset
-      if (length > end - position) {
-        return fail("truncated", field, position, `a tag promises ${length} bytes, ${end - position} are left`)
-      }
+      if (length > end - position) return lies(field, position, end, `${length} bytes of a tag are`)
       position += length
     }
     return position
   }
-  return { fail, short, uvarint, skipTags, cursor, EMPTY }
+  return { fail, short, lies, tooMany, uvarint, skipTags, cursor, EMPTY }
 }

@@ -1,13 +1,14 @@
 /**
- * Makes the encoder of one message in one version: a size pass, then a write into one buffer of exactly that size [pure].
+ * Makes the encoder of one message in one version: a size pass, then a write into one buffer of exactly that size
+ * [pure].
  *
- * The size pass notes what it had to work out (lengths of strings and of tagged fields) in `scratch.sizes`, in the order
- * in which the write pass needs it. Records are not written: the write pass notes where each value belongs
+ * The size pass notes what it had to work out (lengths of strings and of tagged fields) in `scratch.sizes`, in the
+ * order in which the write pass needs it. Records are not written: the write pass notes where each value belongs
  * (`scratch.cuts`), and message-codec.ts puts the caller's own buffers between the pieces.
  *
- * Invariant: what it writes, the decoder of the same version reads back as the same value; a value that the version cannot
- * carry (out of range, null where it must not be, set in a version that lacks the field) is refused with the field's name.
- * Not re-entrant: size and write of a message run without anything between them.
+ * Invariant: what it writes, the decoder of the same version reads back as the same value; a value that the version
+ * cannot carry (out of range, null where it must not be, set in a version that lacks the field) is refused with the
+ * field's name. Not re-entrant: size and write of a message run without anything between them.
  */
 import { assert } from "#core/model/assert.ts"
 import {
@@ -19,6 +20,8 @@ import {
   messageName,
   type MessageVersion,
   type NamedField,
+  pathOf,
+  quote,
   staticBytes
 } from "./code-text.ts"
 import { encoderHelpers, type EncoderScratch } from "./encoder-runtime.ts"
@@ -32,7 +35,7 @@ export interface Encoder {
 }
 
 const HELPERS =
-  "const { fail, utf8Length, recordsLength, uvarint, int64, uuid, string, EMPTY, EMPTY_ARRAY, scratch } = helpers"
+  "const { fail, lacks, utf8Length, recordsLength, uvarint, int64, uuid, string, EMPTY, EMPTY_ARRAY, scratch } = helpers"
 
 export const compileEncoder = (at: MessageVersion, scratch: EncoderScratch): Encoder => {
   const size = new CodeText()
@@ -57,9 +60,6 @@ export const compileEncoder = (at: MessageVersion, scratch: EncoderScratch): Enc
   ].join("\n")
   return new Function("helpers", code)(encoderHelpers(at, scratch)) as Encoder
 }
-
-const pathOf = (path: string, name: string): string => (path === "" ? name : `${path}.${name}`)
-const quote = (value: string): string => JSON.stringify(value)
 
 /** Code that reads a field of `object` into a variable, its default where it is left out. */
 const emitRead = (text: CodeText, object: string, [name, field]: NamedField): string => {
@@ -118,12 +118,12 @@ const emitSize = (text: CodeText, at: MessageVersion, fields: Fields, object: st
 const emitTagSize = (text: CodeText, at: MessageVersion, named: NamedField, object: string, path: string): void => {
   const field = named[1]
   const variable = emitRead(text, object, named)
-  const [slot, before] = [text.name("slot"), text.name("before")]
+  const [slot, before, outside] = [text.name("slot"), text.name("before"), text.name("outside")]
   text.add(`if (${differs(field, variable)}) {`)
-  text.add(`const ${slot} = z++, ${before} = s`)
+  text.add(`const ${slot} = z++, ${before} = s, ${outside} = records`)
   text.add(`s = 0`)
   emitSizeOf(text, at, field, variable, pathOf(path, named[0]))
-  text.add(`Z[${slot}] = s`)
+  text.add(`Z[${slot}] = s + records - ${outside}`)
   text.add(`s += ${before} + ${uvarintBytes(field.tag!)} + ${uvarintBytesOf("Z", slot)}`)
   text.add(`}`)
 }
@@ -221,7 +221,7 @@ const emitLackingChecks = (text: CodeText, at: MessageVersion, fields: Fields, o
     const variable = text.name("x")
     text.add(
       `const ${variable} = ${object}.${name}`,
-      `if (${variable} !== undefined && (${differs(field, variable)})) fail(${quote(pathOf(path, name))}, "this version cannot carry it")`
+      `if (${variable} !== undefined && (${differs(field, variable)})) lacks(${quote(pathOf(path, name))})`
     )
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What generated encoders call [pure]: writing of strings, uuids and wide integers, and the scratch space between the size
- * pass and the write pass.
+ * What generated encoders call [pure]: writing of strings, uuids and wide integers, and the scratch space between the
+ * size pass and the write pass.
  */
 import { messageName, type MessageVersion } from "./code-text.ts"
 import { ProtocolError } from "./protocol-error.ts"
@@ -63,6 +63,8 @@ export const encoderHelpers = (at: MessageVersion, scratch: EncoderScratch) => {
     throw new ProtocolError({ reason: "unencodable", message, version: at.version, field, offset: -1, problem })
   }
 
+  const lacks = (field: string): never => fail(field, "this version cannot carry it")
+
   const utf8Length = (value: unknown, field: string): number => {
     if (typeof value !== "string") return fail(field, `it must be a string, not ${typeof value}`)
     let length = value.length
@@ -123,5 +125,5 @@ export const encoderHelpers = (at: MessageVersion, scratch: EncoderScratch) => {
 
   const EMPTY = Buffer.alloc(0)
   const EMPTY_ARRAY: ReadonlyArray<never> = Object.freeze([])
-  return { fail, utf8Length, recordsLength, uvarint, int64, uuid, string, EMPTY, EMPTY_ARRAY, scratch }
+  return { fail, lacks, utf8Length, recordsLength, uvarint, int64, uuid, string, EMPTY, EMPTY_ARRAY, scratch }
 }

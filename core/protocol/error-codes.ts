@@ -1,7 +1,8 @@
 /**
  * Kafka's error codes by name [pure]: number and whether Kafka's clients try again.
  *
- * The only place, with core/agent/kafka-error.ts, where they appear. Numbers are part of the protocol: never change one.
+ * The only place, with core/agent/kafka-error.ts, where they appear. Numbers are part of the protocol: never change
+ * one.
  */
 import { assert } from "#core/model/assert.ts"
 

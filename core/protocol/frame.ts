@@ -1,12 +1,12 @@
 /**
  * Frames: header and body of requests and answers, both sides of a connection [pure].
  *
- * A frame here is what follows the 4-byte length prefix; what is encoded has the prefix. Header versions follow from the
- * API: request header 2 and response header 1 where the API's version is flexible, else 1 and 0; an ApiVersions answer
- * always has response header 0, for a client must be able to read it before it knows the server's versions.
+ * A frame here is what follows the 4-byte length prefix; what is encoded has the prefix. Header versions follow from
+ * the API: request header 2 and response header 1 where the API's version is flexible, else 1 and 0; an ApiVersions
+ * answer always has response header 0, for a client must be able to read it before it knows the server's versions.
  *
- *   request header  1 => api_key int16, api_version int16, correlation_id int32, client_id nullable string (int16 length)
- *   request header  2 => the same, then tags
+ *   request header  1 => api_key int16, api_version int16, correlation_id int32, client_id nullable string
+ *   request header  2 => the same (also the client id's int16 length), then tags
  *   response header 0 => correlation_id int32
  *   response header 1 => the same, then tags
  */
@@ -38,9 +38,9 @@ export type Request<A extends Api = KafkaApi> = A extends Api
   : never
 
 /**
- * The header of a request. Throws ProtocolError `unknown-api` or `unsupported-version` where the body could not be decoded
- * (Kafka closes the connection then), with one exception: an ApiVersions request of a version that is not served has a
- * header, for it must be answered (version 0, error UNSUPPORTED_VERSION). `isServed` tells.
+ * The header of a request. Throws ProtocolError `unknown-api` or `unsupported-version` where the body could not be
+ * decoded (Kafka closes the connection then), with one exception: an ApiVersions request of a version that is not
+ * served has a header, for it must be answered (version 0, error UNSUPPORTED_VERSION). `isServed` tells.
  */
 export const decodeRequestHeader = (frame: Buffer, registry: Registry = kafkaRegistry): RequestHeader => {
   const length = frame.length

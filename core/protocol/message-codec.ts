@@ -11,7 +11,9 @@ import { type EncoderScratch, makeScratch } from "./encoder-runtime.ts"
 import { ProtocolError } from "./protocol-error.ts"
 import { type Decoded, type Fields, type Input, isIn, type Message } from "./schema.ts"
 
-/** Bytes in order. Chunks that are records are the caller's own buffers, everything between is one new buffer's views. */
+/**
+ * Bytes in order. Chunks that are records are the caller's own buffers, everything between is one new buffer's views.
+ */
 export interface Encoded {
   readonly chunks: ReadonlyArray<Buffer>
   readonly byteLength: number

@@ -53,8 +53,8 @@ export interface AdvertisedVersions {
 }
 
 /**
- * Old librdkafka turns features off unless the advertised range contains certain old versions, for Produce even 0, which
- * nobody serves (KAFKA-18659). It never sends that.
+ * Old librdkafka turns features off unless the advertised range contains certain old versions, for Produce even 0,
+ * which nobody serves (KAFKA-18659). It never sends that.
  */
 const ADVERTISED_MIN: ReadonlyMap<number, number> = new Map([[Produce.key, 0]])
 

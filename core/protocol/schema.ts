@@ -265,8 +265,8 @@ export const api = <const K extends number, const Q extends Fields, const S exte
   const versions = parseVersions(definition.versions)
   assert(versions.max < VERSION_MAX, `${name} needs a newest version`)
   const flexible = definition.flexible === "none" ? undefined : parseVersions(definition.flexible)
-  checkFields(name, request, flexible)
-  checkFields(name, response, flexible)
+  checkFields(name, request, versions.min, flexible)
+  checkFields(name, response, versions.min, flexible)
   return {
     key,
     name,
@@ -278,19 +278,20 @@ export const api = <const K extends number, const Q extends Fields, const S exte
   }
 }
 
-/** Names become code (compiler.ts), tags must be distinct and only where versions are flexible. */
-const checkFields = (path: string, fields: Fields, flexible: VersionRange | undefined): void => {
+/** Names become code (compilers), tags must be distinct and only where versions are flexible. */
+const checkFields = (path: string, fields: Fields, versionMin: number, flexible: VersionRange | undefined): void => {
   const tags = new Set<number>()
   for (const [name, field] of Object.entries(fields)) {
     const here = `${path}.${name}`
+    const first = Math.max(field.versions.min, versionMin)
     assert(/^[a-z][A-Za-z0-9]*$/.test(name), `${here} is no camelCase name`)
     if (field.tag !== undefined) {
-      assert(flexible !== undefined && field.versions.min >= flexible.min, `${here} is tagged in an inflexible version`)
+      assert(flexible !== undefined && first >= flexible.min, `${here} is tagged in an inflexible version`)
       assert(Number.isInteger(field.tag) && field.tag >= 0 && !tags.has(field.tag), `${here} needs a tag of its own`)
       tags.add(field.tag)
     }
     const nested = field.kind === "array" ? field.element?.fields : field.fields
-    if (nested !== undefined) checkFields(here, nested, flexible)
+    if (nested !== undefined) checkFields(here, nested, first, flexible)
   }
 }
 
@@ -299,7 +300,9 @@ const checkFields = (path: string, fields: Fields, flexible: VersionRange | unde
 export const isIn = (range: VersionRange | undefined, version: number): boolean =>
   range !== undefined && version >= range.min && version <= range.max
 
-/** The value of a field that is left out or that the version lacks. Arrays and structs: null, or undefined for empty. */
+/**
+ * The value of a field that is left out or that the version lacks. Arrays and structs: null, or undefined for empty.
+ */
 export const defaultOf = (field: Field): Default | undefined => {
   if (field.default !== undefined) return field.default
   switch (field.kind) {

@@ -86,9 +86,9 @@ const appendSized = (parts: Array<Buffer>, bytes: Buffer | null): void => {
   else parts.push(varint(bytes.length), bytes)
 }
 
-/** Zigzag, groups of seven bits, lowest first: for any whole number below 2^52. */
+/** Zigzag, groups of seven bits, lowest first: exact up to 2^52. */
 const varint = (value: number): Buffer => {
-  assert(Number.isSafeInteger(value * 2), `${value} does not fit into a varint`)
+  assert(Number.isInteger(value) && Math.abs(value) <= 2 ** 52, `${value} does not fit into a varint`)
   const bytes: Array<number> = []
   let rest = value < 0 ? -value * 2 - 1 : value * 2
   while (rest >= 0x80) {

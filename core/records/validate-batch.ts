@@ -225,6 +225,7 @@ const isTimestampInRange = (timestampMs: number, rules: BatchRules): boolean => 
 const recordMessage = (isKeyMissing: boolean, isMarkRefused: boolean, rules: BatchRules): string => {
   if (isKeyMissing) return "a compacted topic does not accept a record without a key"
   if (isMarkRefused) return "a producer must not set the timestamp type LogAppendTime"
+  if (!Number.isSafeInteger(cursor.timestamp)) return `timestamp ${cursor.timestamp} is beyond 2^53 ms`
   const first = rules.nowMs - rules.timestampBeforeMaxMs
   const last = rules.nowMs + rules.timestampAfterMaxMs
   return `timestamp ${cursor.timestamp} is out of range, it must be within [${first}, ${last}]`

@@ -65,7 +65,7 @@ type Outcome = { readonly kind: "bytes"; readonly bytes: Buffer } | Failure
 interface Attempt {
   readonly state: BucketState
   readonly startedAtMs: number
-  fiber: Fiber.Fiber<Outcome> | undefined
+  fiber: Fiber.Fiber<Option.Option<ObjectBytes>, ObjectStoreError> | undefined
   outcome: Outcome | undefined
 }
 
@@ -142,16 +142,13 @@ const startAttempt = Effect.fnUntraced(function* (reader: Reader, work: Read, st
   work.attempts.push(attempt)
   noteHealth(state, { kind: "started" }, clock)
   const { offset, length } = work.range
-  const get = state.bucket.store.get(work.key, { offset, length }).pipe(
-    Effect.timeoutOption(reader.getTimeoutMs),
-    Effect.exit,
-    Effect.map((exit): Outcome => {
-      attempt.outcome = outcomeOf(reader, work.range, exit)
-      work.news.openUnsafe()
-      return attempt.outcome
-    })
-  )
+  const get = state.bucket.store.get(work.key, { offset, length }).pipe(Effect.timeoutOption(reader.getTimeoutMs))
   attempt.fiber = yield* Effect.forkIn(get, reader.scope, { startImmediately: true })
+  // An observer is also called where a closed scope never lets the effect begin.
+  attempt.fiber.addObserver((exit) => {
+    attempt.outcome = outcomeOf(reader, work.range, exit)
+    work.news.openUnsafe()
+  })
 })
 
 const outcomeOf = (

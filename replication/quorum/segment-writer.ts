@@ -145,11 +145,12 @@ const startCopies = Effect.fnUntraced(function* (writer: Writer, work: Write, cl
   }
   for (const copy of starting) {
     const put = putCopy({ store: copy.state.bucket.store, ...work, counters: copy.state.counters }).pipe(
-      Effect.timeoutOrElse({ duration: limits.putStuckMs, orElse: () => Effect.fail(stuck(copy)) }),
-      Effect.onExit((exit) => Effect.sync(() => endCopy(writer, copy, exit, clock)))
+      Effect.timeoutOrElse({ duration: limits.putStuckMs, orElse: () => Effect.fail(stuck(copy)) })
     )
     const fiber = yield* Effect.forkIn(put, writer.scope, { startImmediately: true })
     copy.fiber = fiber
+    // An observer, not a finalizer of the effect: it is also called where a closed scope never lets the effect begin.
+    fiber.addObserver((exit) => endCopy(writer, copy, exit, clock))
     // The quorum may have become hopeless, and this copy with it, while it was being started.
     if (copyIsPointless(copy)) fiber.interruptUnsafe()
   }

@@ -61,12 +61,8 @@ export const produceConsume: Benchmark = {
           meridianRecordsPerSecond: Math.round(meridian),
           ratio
         }
-        rows.push([
-          `${step}, ${partitions} partitions, ${setting}`,
-          ...[String(Math.round(kafka)), megabytes(kafka)],
-          ...[String(Math.round(meridian)), megabytes(meridian)],
-          ratio.toFixed(2)
-        ])
+        const name = `${step}, ${partitions} partitions, ${setting}`
+        rows.push([name, ...shown(kafka), ...shown(meridian), ratio.toFixed(2)])
       }
     }
     printTable(rows)
@@ -148,6 +144,7 @@ function createOnKafka(bootstrap: string): Target["createTopic"] {
   }
 }
 
-function megabytes(recordsPerSecond: number): string {
-  return ((recordsPerSecond * recordBytes) / 1e6).toFixed(1)
+/** Records and megabytes per second. */
+function shown(recordsPerSecond: number): readonly [string, string] {
+  return [recordsPerSecond.toFixed(0), ((recordsPerSecond * recordBytes) / 1e6).toFixed(1)]
 }

@@ -21,6 +21,7 @@ export class RawConnection {
   private pending: Buffer[] = []
   private pendingBytes = 0
   private correlation = 0
+  private ended: Error | undefined
 
   private constructor(socket: Socket) {
     this.socket = socket
@@ -44,6 +45,7 @@ export class RawConnection {
   /** The answer's body after its correlation id: a view, good until the next answer of this connection. */
   request(frame: Buffer): Promise<Buffer> {
     return new Promise((resolve, reject) => {
+      if (this.ended !== undefined) return reject(this.ended)
       this.waiting.push(resolve)
       this.failures.push(reject)
       this.send(frame)
@@ -92,6 +94,7 @@ export class RawConnection {
   }
 
   private fail(error: Error): void {
+    this.ended = error
     this.waiting.length = 0
     for (const reject of this.failures.splice(0)) reject(error)
   }
@@ -129,12 +132,11 @@ export function fetchFrame(options: {
   const offset = Buffer.alloc(8)
   offset.writeBigInt64BE(BigInt(options.offset))
   const none = Buffer.alloc(8, 0xff)
-  return frame(fetchKey, fetchVersion, [
-    ...[int32(-1), int32(options.waitMs), int32(1), int32(options.bytesMax), Buffer.of(0), int32(0), int32(-1)],
-    ...[int32(1), text(options.topic), int32(1)],
-    ...[int32(options.partition), int32(-1), offset, none, int32(options.bytesMax)],
-    ...[int32(0), text("")]
-  ])
+  const { topic, partition, bytesMax, waitMs } = options
+  const reader = [int32(-1), int32(waitMs), int32(1), int32(bytesMax), Buffer.of(0)]
+  const noSession = [int32(0), int32(-1)]
+  const wanted = [int32(1), text(topic), int32(1), int32(partition), int32(-1), offset, none, int32(bytesMax)]
+  return frame(fetchKey, fetchVersion, [...reader, ...noSession, ...wanted, int32(0), text("")])
 }
 
 /** Of the answer to a `fetchFrame`: bytes of records, and the offset after the last of them (-1 without records). */

@@ -27,9 +27,11 @@ import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Result, Scope } from "effect"
 import * as fs from "#backends/object/fs.ts"
+import { openBucket } from "#backends/object/fs-bucket.ts"
 import { limits } from "#core/model/limits.ts"
 import { type ObjectStore } from "#core/ports/object-store.ts"
-import { assertReason, seededRandom } from "./object-store.contract.ts"
+import { assertReason } from "./object-store.contract.ts"
+import { seededRandom } from "./seeded-random.ts"
 
 const CHILD = fileURLToPath(new URL("object-store-child.ts", import.meta.url))
 const BODY = [Buffer.from("body")]
@@ -355,8 +357,7 @@ describe("temporary files", () => {
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
       const temporaries = join(directory, ".tmp")
-      yield* Effect.scoped(open(directory))
-      const own = yield* ownPrefix(directory)
+      const { owner: own } = yield* Effect.promise(() => openBucket({ bucket: "test", directory, fsync: false }))
       const [host, pid, start] = own.split("~")
       const parent = readFileSync(`/proc/${process.ppid}/stat`, "latin1")
       const parentStart = parent.slice(parent.lastIndexOf(")") + 2).split(" ")[19]
@@ -377,22 +378,24 @@ describe("temporary files", () => {
     })
   )
 
-  /** The name that this process gives: seen while a put of a hanging chunk list is under way is hard, so from a failed link. */
-  const ownPrefix = (directory: string) =>
-    Effect.gen(function* () {
-      const store = yield* open(directory)
-      const seen: Array<string> = []
-      const fiber = yield* Effect.forkChild(
-        Effect.forEach(Array.from({ length: 200 }), (_, index) => store.put(`own/${index}`, [Buffer.alloc(100_000)]))
-      )
-      while (seen.length === 0) {
-        yield* nextTick
-        seen.push(...temporariesIn(directory))
-      }
-      yield* Fiber.interrupt(fiber)
-      yield* store.deleteMany(Array.from({ length: 200 }, (_, index) => `own/${index}`))
-      return seen[0]!.slice(0, seen[0]!.lastIndexOf("~"))
-    })
+  for (const how of ["its caller gives up", "the store is closed"] as const) {
+    it.effect(`lead to no object when ${how} during the write`, () =>
+      Effect.gen(function* () {
+        const directory = yield* temporaryDirectory
+        const scope = yield* Scope.make()
+        const store = yield* Scope.provide(open(directory), scope)
+        const fiber = yield* Effect.forkChild(store.put("k", [Buffer.alloc(64 * 1024 * 1024, 3)]))
+        while (temporariesIn(directory).length === 0) yield* nextTick
+        if (how === "the store is closed") {
+          yield* Scope.close(scope, Exit.void)
+          assertReason(yield* Effect.flip(Fiber.join(fiber)), "Unavailable")
+        } else yield* Fiber.interrupt(fiber)
+        yield* cleanedUp(directory)
+        const reopened = yield* open(directory)
+        assertReason(yield* Effect.flip(reopened.head("k")), "NotFound")
+      })
+    )
+  }
 
   it.effect("of an own earlier link are recognised: a name that is the same file is no AlreadyExists", () =>
     Effect.gen(function* () {

@@ -8,6 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Result, type Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type ByteRange, type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
+import { seededRandom } from "./seeded-random.ts"
 
 export interface ObjectStoreContract {
   readonly name: string
@@ -28,18 +29,6 @@ export const objectStoreContract = ({ name, make }: ObjectStoreContract): void =
 }
 
 type Make = ObjectStoreContract["make"]
-
-/** Numbers in [0, 1) that the seed decides. */
-export const seededRandom = (seed: number): (() => number) => {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x9e3779b9) >>> 0
-    let mixed = state
-    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x21f0aaad)
-    mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a2d97)
-    return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32
-  }
-}
 
 export const assertReason = (
   error: unknown,
@@ -455,6 +444,19 @@ const deleting = (make: Make): void => {
       assertReason(yield* Effect.flip(store.get("a")), "NotFound")
       yield* store.deleteMany(["a", "b/c"])
       assert.strictEqual((yield* store.get("b/d")).bytes.toString(), "b/d")
+    })
+  )
+
+  it.effect("takes a key where a directory was, once the last key below it is deleted", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("a/b/c", [bytesOf("1")])
+      yield* store.put("a/b/d", [bytesOf("2")])
+      yield* store.deleteMany(["a/b/c"])
+      assertReason(yield* Effect.flip(store.put("a", [bytesOf("3")])), "InvalidRequest")
+      yield* store.deleteMany(["a/b/d"])
+      yield* store.put("a", [bytesOf("4")])
+      assert.deepStrictEqual(yield* store.list({ prefix: "", limit: 5 }), [{ key: "a", objectBytes: 1 }])
     })
   )
 

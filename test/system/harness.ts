@@ -2,7 +2,7 @@
  * Three regions on this machine: Meridian's playground, or a real Apache Kafka of three nodes that stands in for it while
  * the tests themselves are tried.
  *
- * The playground is started as a user starts it, on free ports and in a folder of its own. It writes the process id of
+ * The playground gets free ports and a folder of its own. It writes the process id of
  * each agent to `DIR/agents/NAME.pid`; by these the harness kills a region. Invariant: everything that was started is
  * ended by `stop`, by pid, whatever the test did to it.
  */
@@ -13,14 +13,14 @@ import { fileURLToPath } from "node:url"
 import { Kafka, logLevel } from "kafkajs"
 import { PLAYGROUND_REGIONS } from "../../bin/playground-plan.ts"
 import { startKafka, type KafkaCluster } from "../peers/apache-kafka/kafka.ts"
-import { type Running, start, stop, waitUntil } from "../peers/child-process.ts"
+import { type Running, run, start, stop, waitUntil } from "../peers/child-process.ts"
 import { type Against } from "./requirements.ts"
 
 export interface ClusterOptions {
   readonly agentsPerRegion?: number
   /** Whether a killed agent is started again by the playground; "never" leaves it dead. */
   readonly restart?: "always" | "never"
-  /** "npm" starts by `npm start`, "program" by the same entry without npm. */
+  /** "npm" starts by `npm start`, as a user does; "program" the bundle itself, whose process can then be killed at once. */
   readonly by?: "npm" | "program"
 }
 
@@ -48,6 +48,7 @@ export interface Cluster {
 
 const regions = PLAYGROUND_REGIONS.length
 const root = fileURLToPath(new URL("../..", import.meta.url))
+const buildDeadlineMs = 120_000
 const readyDeadlineMs = 60_000
 const deathDeadlineMs = 10_000
 /** Kafka ports of region r start at base + 100 r (as 9092, 9192, 9292). */
@@ -117,7 +118,6 @@ async function launch(
   const flags = ["--dir", place.dir, "--port-base", String(place.port), "--http-port-base", String(place.httpPort)]
   if (options.agentsPerRegion !== undefined) flags.push("--agents-per-region", String(options.agentsPerRegion))
   if (options.restart === "never") flags.push("--no-restart")
-  const startedAtMs = performance.now()
   let heard = ""
   const settings = {
     logFile: join(place.dir, "playground-output.log"),
@@ -125,10 +125,12 @@ async function launch(
       heard = (heard + text).slice(-10_000)
     }
   }
+  if (options.by !== "npm") await build()
+  const startedAtMs = performance.now()
   const running =
     options.by === "npm"
       ? start("npm", ["start", "--", ...flags], { ...settings, cwd: root })
-      : start(process.execPath, [join(root, "bin", "meridian.mjs"), "playground", ...flags], settings)
+      : start(process.execPath, [join(root, "dist", "meridian.mjs"), "playground", ...flags], settings)
   await waitUntil("the playground says that it is ready", readyDeadlineMs, () => {
     if (!running.isRunning()) throw new Error(`the playground ended:\n${tailOf(settings.logFile)}`)
     return /ready in [\d.]+ s/.test(heard)
@@ -137,6 +139,13 @@ async function launch(
     throw new Error(`${String(error)}\n${tailOf(settings.logFile)}`, { cause: error })
   })
   return { running, readyMs: performance.now() - startedAtMs }
+}
+
+/** Any call of the command builds the bundle where sources are newer; which is started then, without wrappers around it. */
+let built: Promise<unknown> | undefined
+async function build(): Promise<void> {
+  built ??= run(process.execPath, [join(root, "bin", "meridian.mjs"), "--version"], { deadlineMs: buildDeadlineMs })
+  await built
 }
 
 /** Process ids in `agents/REGION-N.pid`. */

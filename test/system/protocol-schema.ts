@@ -2,10 +2,10 @@
  * Compares our API tables with Kafka's own message descriptions (common/message/*.json in the kafka-clients jar;
  * test/goldens/protocol/capture.sh --messages DIR puts them into a folder).
  *
- * Goal: no field, version, default or tag of a table is wrong, and the table language can hold every API that we mean to
- * serve without a change to itself. Method: each description is read and (a) compared with our table of that API, field by
- * field; (b) for every API of the MUST and SHOULD tiers made into a table by the same builders, whose every version is
- * compiled and round-trips values made by chance.
+ * Goal: no field, version, default or tag of a table is wrong, and the table language can hold every API that we mean
+ * to serve without a change to itself. Method: each description is read and (a) compared with our table of that API,
+ * field by field; (b) for every API of the MUST and SHOULD tiers made into a table by the same builders, whose every
+ * version is compiled and round-trips values made by chance.
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"

@@ -2,7 +2,7 @@
  * 37 CreatePartitions, versions 0-3, flexible from 2.
  *
  *   request  => [topics] timeout_ms validate_only
- *     topics => name count [assignments]                       count: the new total; assignments null: the server's choice
+ *     topics => name count [assignments]            count: the new total; assignments null: the server's choice
  *       assignments => [broker_ids]
  *   response => throttle_time_ms [results]
  *     results => name error_code error_message

@@ -130,4 +130,3 @@ export const int32 = (value: number): Buffer => {
 
 export const string = (value: string | null): Buffer =>
   value === null ? int16(-1) : Buffer.concat([int16(Buffer.byteLength(value)), Buffer.from(value)])
-

@@ -120,7 +120,12 @@ const framing = (nowMs: number): ReadonlyArray<VerdictCase> => {
     { name: "good, version 3", topic: "plain", apiVersion: 3, records: batch },
     { name: "batch length 14, version 3", topic: "plain", apiVersion: 3, records: withLength(14) },
     { name: "zstd, version 6", topic: "plain", apiVersion: 6, records: good(nowMs, CODEC_ZSTD) },
-    { name: "zstd, version 6, crc wrong", topic: "plain", apiVersion: 6, records: withCrcFlipped(good(nowMs, CODEC_ZSTD)) },
+    {
+      name: "zstd, version 6, crc wrong",
+      topic: "plain",
+      apiVersion: 6,
+      records: withCrcFlipped(good(nowMs, CODEC_ZSTD))
+    },
     { name: "zstd, version 7", topic: "plain", apiVersion: 7, records: good(nowMs, CODEC_ZSTD) },
     { name: "lz4, version 6", topic: "plain", apiVersion: 6, records: good(nowMs, CODEC_LZ4) }
   ]
@@ -147,12 +152,14 @@ const headers = (nowMs: number): ReadonlyArray<VerdictCase> => {
   })
   const attributes = (value: number) => (batch: Buffer) => void batch.writeInt16BE(value, batchHeader.AT_ATTRIBUTES)
   const int32 = (value: number, where: number) => (batch: Buffer) => void batch.writeInt32BE(value, where)
-  const producer = (id: number, epoch: number, sequence: number, bits = 0) => (batch: Buffer) => {
-    batchHeader.writeInt64(batch, id, batchHeader.AT_PRODUCER_ID)
-    batch.writeInt16BE(epoch, batchHeader.AT_PRODUCER_EPOCH)
-    batch.writeInt32BE(sequence, batchHeader.AT_BASE_SEQUENCE)
-    batch.writeInt16BE(bits, batchHeader.AT_ATTRIBUTES)
-  }
+  const producer =
+    (id: number, epoch: number, sequence: number, bits = 0) =>
+    (batch: Buffer) => {
+      batchHeader.writeInt64(batch, id, batchHeader.AT_PRODUCER_ID)
+      batch.writeInt16BE(epoch, batchHeader.AT_PRODUCER_EPOCH)
+      batch.writeInt32BE(sequence, batchHeader.AT_BASE_SEQUENCE)
+      batch.writeInt16BE(bits, batchHeader.AT_ATTRIBUTES)
+    }
   const tooBig = buildBatch({ records: [{ key: null, value: Buffer.alloc(500), timestampMs: nowMs }] })
   return [
     at("base offset 1", (batch) => batchHeader.writeInt64(batch, 1, 0)),
@@ -311,7 +318,11 @@ const structures = (nowMs: number): ReadonlyArray<VerdictCase> => {
     ["timestamp delta 2^62", raw("22 00 80 80 80 80 80 80 80 80 80 01 00 02 6b 02 76 00"), 1],
     ["ends within the length", raw("10 00 00 00 02 6b 02 76 00 80"), 2],
     ["ends after one record of two", raw("10 00 00 00 02 6b 02 76 00"), 2],
-    ["three records, two counted", raw("10 00 00 00 02 6b 02 76 00 10 00 00 02 02 6b 02 76 00 10 00 00 04 02 6b 02 76 00"), 2],
+    [
+      "three records, two counted",
+      raw("10 00 00 00 02 6b 02 76 00 10 00 00 02 02 6b 02 76 00 10 00 00 04 02 6b 02 76 00"),
+      2
+    ],
     ["one zero byte after the last record", raw("10 00 00 00 02 6b 02 76 00 00"), 1],
     ["no bytes", Buffer.alloc(0), 1]
   ]
@@ -361,12 +372,17 @@ const compressed = (nowMs: number): ReadonlyArray<VerdictCase> => {
     at("snappy preamble of 2^32-1", CODEC_SNAPPY, Buffer.from("ffffffff0f00", "hex")),
     at("gzip labelled, zlib inside", CODEC_GZIP, zlib.deflateSync(block)),
     at("lz4 with dependent blocks", CODEC_LZ4, dependent),
-    at("lz4 with a wrong header checksum", CODEC_LZ4, Buffer.concat([lz4.subarray(0, 6), Buffer.from([lz4[6]! ^ 1]), lz4.subarray(7)]))
+    at(
+      "lz4 with a wrong header checksum",
+      CODEC_LZ4,
+      Buffer.concat([lz4.subarray(0, 6), Buffer.from([lz4[6]! ^ 1]), lz4.subarray(7)])
+    )
   ]
 }
 
 /** One literal element, which every reader of Snappy takes. */
-const rawSnappy = (block: Buffer): Buffer => Buffer.concat([Buffer.from([block.length, (block.length - 1) << 2]), block])
+const rawSnappy = (block: Buffer): Buffer =>
+  Buffer.concat([Buffer.from([block.length, (block.length - 1) << 2]), block])
 
 const recompressed = (nowMs: number): ReadonlyArray<VerdictCase> => {
   const compressible = buildBatch({

@@ -183,7 +183,11 @@ describe("sound entries", () => {
           random() < 0.3 ? [{ index, verdict, baseOffset: whole(1e9) - 1, appendTimeMs: whole(1e12) - 1 }] : []
         )
         const shape = { byteOffset: whole(2 ** 32), byteLength: whole(2 ** 32), crc: whole(2 ** 32) }
-        return { ...runOf(batches, { ...shape, topicId: idOf("topic", whole(3)) }), baseOffset: whole(2 ** 52), excluded }
+        return {
+          ...runOf(batches, { ...shape, topicId: idOf("topic", whole(3)) }),
+          baseOffset: whole(2 ** 52),
+          excluded
+        }
       })
       const effects = [segmentOf(runs)]
       assert.deepEqual(decodeEntry(encodeEntry(effects)), effects, `round ${round}`)

@@ -1,9 +1,9 @@
 /**
- * Goal: our codecs and Kafka's agree to the byte, both ways, for every API, version and direction.
- * Method: goldens captured from Kafka's Java classes (test/goldens/protocol): decoding gives their values, encoding their
- * bytes, with headers. Then each golden is cut at every byte: each cut is refused, and only with ProtocolError.
+ * Goal: our codecs and Kafka's agree to the byte, both ways, for every API, version and direction. Method: goldens
+ * captured from Kafka's Java classes (test/goldens/protocol): decoding gives their values, encoding their bytes, with
+ * headers. Then each golden is cut at every byte: each cut is refused, and only with ProtocolError.
  */
-import { assert, describe, it } from "vitest"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { decodeRequest, decodeResponse, encodeRequest, encodeResponse } from "#core/protocol/frame.ts"
 import { decodeBody, encodeBody } from "#core/protocol/message-codec.ts"
 import { ProtocolError } from "#core/protocol/protocol-error.ts"
@@ -14,6 +14,11 @@ import { decodedForm } from "./random-message.ts"
 
 const goldens = readGoldens()
 const MODES = ["default", "null", "extreme", "random", "more", "full"]
+
+// Very many errors: their stacks would take most of the time.
+const { stackTraceLimit } = Error
+beforeAll(() => void (Error.stackTraceLimit = 0))
+afterAll(() => void (Error.stackTraceLimit = stackTraceLimit))
 
 describe("goldens of Kafka's Java classes", () => {
   it("cover every API, version and direction", () => {
