@@ -104,6 +104,12 @@ const runOnce = (options: AgentProcessOptions, onReady: (pid: number) => void): 
     return { why, failure, ranMs: (yield* Clock.currentTimeMillis) - startedAtMs }
   })
 
+/** However this process ends, also by a defect, no agent may outlive it. (Killed, it cannot do this: they see the channel close.) */
+const running = new Set<ChildProcess>()
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL")
+})
+
 const start = (options: AgentProcessOptions, onMessage: (message: AgentMessage) => void): ChildProcess => {
   const child = spawn(
     process.execPath,
@@ -115,10 +121,8 @@ const start = (options: AgentProcessOptions, onMessage: (message: AgentMessage) 
     }
   )
   if (child.pid !== undefined) writeFileSync(options.pidFile, `${child.pid}\n`)
-  // However this process ends, also by a defect: no agent may outlive it. Those killed with it see the channel close.
-  const kill = (): void => void child.kill("SIGKILL")
-  process.once("exit", kill)
-  child.once("close", () => process.off("exit", kill))
+  running.add(child)
+  child.once("close", () => running.delete(child))
   child.on("message", (message) => {
     if (isAgentMessage(message)) onMessage(message)
   })

@@ -15,8 +15,8 @@ const SOURCE_FOLDERS = ["bin", "core", "backends", "regions", "replication"]
 const SOURCE_FILES = ["package.json", "package-lock.json"]
 /** Native code, loaded from node_modules. */
 const EXTERNAL = ["@node-rs/crc32", "snappy", "lz4-napi"]
-/** A program that runs may still load a chunk of the build before; after this time chunks that no build names go. */
-const OLD_CHUNK_KEPT_MS = 24 * 3_600_000
+/** A program that is just starting may still load chunks of the build before; after this time they go. */
+const OLD_CHUNK_KEPT_MS = 600_000
 const STAMP = "// sources "
 
 export const bundleFile = (root) => join(root, "dist", "meridian.mjs")

@@ -78,6 +78,8 @@ ${PLAYGROUND_REGIONS.map((region) => {
 }).join("\n")}
 metadata:
   url: "${sqliteUrl("metadata.db", "no-fsync")}"
-# settings:
-#   num.partitions: 3
+settings:
+  # Writes to a directory cost nothing, so a busy agent need not save them up: a segment follows as soon as the last is safe.
+  flush.interval.ms: 0
+  # num.partitions: 3
 `

@@ -7,14 +7,15 @@
  *
  * Standard output holds the summary for people, standard error what agents log and what happens to them.
  */
-import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs"
+import { existsSync, renameSync, writeFileSync } from "node:fs"
 import { join, relative, resolve } from "node:path"
-import { Clock, Effect, type Scope } from "effect"
+import { Clock, Effect, Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { renderJson } from "#core/telemetry/log.ts"
 import { type AgentProcess, supervise } from "./agent-process.ts"
 import { type CommandFailed, failed, invalid } from "./command-failed.ts"
 import * as DirectoryLock from "./directory-lock.ts"
+import { makeDirectories } from "./directories.ts"
 import { explainFileError } from "./file-error.ts"
 import {
   type AgentPlan,
@@ -41,7 +42,11 @@ const playground = Effect.fnUntraced(function* (options: PlaygroundOptions) {
   const lock = yield* DirectoryLock.acquire(join(dir, "playground.lock"))
   yield* portsFree(agents, lock.wasStale ? limits.playgroundPortsFreeMs : 0)
   const topologyFile = yield* prepare(dir)
-  const processes = yield* Effect.forEach(agents, (agent) => start(options, agent, dir, topologyFile))
+  // Parallel: at the end all agents stop at the same time.
+  const agentScope = yield* Scope.fork(yield* Effect.scope, "parallel")
+  const processes = yield* Effect.forEach(agents, (agent) => start(options, agent, dir, topologyFile)).pipe(
+    Scope.provide(agentScope)
+  )
   yield* Effect.timeoutOrElse(
     Effect.forEach(processes, (process) => process.ready, { concurrency: "unbounded", discard: true }),
     {
@@ -60,9 +65,7 @@ const playground = Effect.fnUntraced(function* (options: PlaygroundOptions) {
 
 const makeDirectory = (dir: string): Effect.Effect<void, CommandFailed> =>
   Effect.try({
-    try: () => {
-      mkdirSync(join(dir, "agents"), { recursive: true })
-    },
+    try: () => makeDirectories(join(dir, "agents")),
     catch: (error) => invalid(`cannot use the directory ${dir}: ${explainFileError(error)}; choose another with --dir`)
   })
 
@@ -90,7 +93,7 @@ const prepare = Effect.fnUntraced(function* (dir: string) {
     try: () => {
       if (existsSync(file)) return
       // A bucket is made with its playground only. One that has gone missing later is an outage, and must not come back empty.
-      for (const bucket of bucketDirectories) mkdirSync(join(dir, bucket), { recursive: true })
+      for (const bucket of bucketDirectories) makeDirectories(join(dir, bucket))
       writeFileSync(`${file}.new`, topologyText())
       renameSync(`${file}.new`, file)
     },

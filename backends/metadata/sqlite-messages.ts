@@ -1,11 +1,5 @@
 /** What the agent's thread and the database's thread tell each other. Plain data; entries are moved, not copied. */
-import {
-  type AgentRecord,
-  type AgentRegistration,
-  type LogRow,
-  type LogTail,
-  type MissingCopy
-} from "#core/ports/metadata-store.ts"
+import type { AgentRecord, AgentRegistration, LogRow, LogTail, MissingCopy } from "#core/ports/metadata-store.ts"
 
 /** `workerData`. */
 export interface SqliteOptions {

@@ -8,7 +8,7 @@ import { accessSync, constants, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { limits } from "#core/model/limits.ts"
-import { type Failure, type SqliteOptions } from "./sqlite-messages.ts"
+import type { Failure, SqliteOptions } from "./sqlite-messages.ts"
 import { APPLICATION_ID, MIGRATIONS, MIGRATIONS_TABLE } from "./sqlite-schema.ts"
 
 export class SqliteFailure extends Error {
@@ -20,12 +20,12 @@ export class SqliteFailure extends Error {
   }
 }
 
-/** Throws SqliteFailure. The caller closes the database. */
+/** Throws SqliteFailure. The caller closes the database, and runs its statements with `whileBusy`. */
 export const openDatabase = (options: SqliteOptions): DatabaseSync => {
   checkFile(options.file)
   let database: DatabaseSync | undefined
   try {
-    database = new DatabaseSync(options.file, { timeout: limits.sqliteBusyMs })
+    database = new DatabaseSync(options.file, { timeout: 0 })
     checkOwner(database, options.file)
     whileBusy(() => database!.exec("PRAGMA journal_mode = WAL"))
     // FULL: a commit is on disk before it is acknowledged. NORMAL: the file stays sound whatever happens, and what a killed
@@ -134,7 +134,7 @@ const checkOwner = (database: DatabaseSync, file: string): void => {
 }
 
 const migrate = (database: DatabaseSync, file: string): void => {
-  if (versionOf(database, file) === MIGRATIONS.length) return
+  if (whileBusy(() => versionOf(database, file)) === MIGRATIONS.length) return
   whileBusy(() => database.exec("BEGIN IMMEDIATE"))
   try {
     database.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
@@ -167,17 +167,22 @@ const versionOf = (database: DatabaseSync, file: string): number => {
 }
 
 const sleepFlag = new Int32Array(new SharedArrayBuffer(4))
-const BUSY_PAUSE_MS = 5
+const BUSY_PAUSE_MS = 1
 
-/** SQLite does not wait by itself where a wait could be a deadlock, as when several processes turn WAL on at once. */
-const whileBusy = <A>(statement: () => A): A => {
-  for (let waitedMs = 0; ; waitedMs += BUSY_PAUSE_MS) {
+/**
+ * Tries again, for limits.sqliteBusyMs, while another process holds the lock. SQLite's own wait does not serve: it pauses up
+ * to a tenth of a second between two looks, so that among several writers the same one would win again and again; and it
+ * does not wait at all where a wait could be a deadlock, as when several processes turn WAL on at once.
+ */
+export const whileBusy = <A>(statement: () => A): A => {
+  const deadlineMs = performance.now() + limits.sqliteBusyMs
+  for (;;) {
     try {
       return statement()
     } catch (error) {
       const primary = (sqliteCodeOf(error) ?? 0) & 0xff
       const isBusy = primary === SQLITE_BUSY || primary === SQLITE_LOCKED
-      if (!isBusy || waitedMs >= limits.sqliteBusyMs) throw error
+      if (!isBusy || performance.now() >= deadlineMs) throw error
       Atomics.wait(sleepFlag, 0, 0, BUSY_PAUSE_MS)
     }
   }

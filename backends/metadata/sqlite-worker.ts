@@ -4,22 +4,18 @@
  *
  * It holds no state but the database: whenever it dies, another can take over. Each statement commits by itself; what takes
  * more than one is a transaction that takes the write lock first, so that it never fails half way for a lock.
+ *
+ * It must not load Effect, which would cost each start a third of a second: types are imported with `import type`, because
+ * an import whose names alone are marked as types is still loaded.
  */
 import { type DatabaseSync, type StatementSync } from "node:sqlite"
 import { parentPort, workerData } from "node:worker_threads"
 import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
-import { type AgentRecord, type LogRow, type LogTail, type MissingCopy } from "#core/ports/metadata-store.ts"
-import {
-  type FromWorker,
-  type Operations,
-  type Request,
-  type Response,
-  type SqliteOptions,
-  type ToWorker
-} from "./sqlite-messages.ts"
-import { failureOf, openDatabase, SQLITE_CONSTRAINT_PRIMARYKEY, sqliteCodeOf } from "./sqlite-open.ts"
+import type { AgentRecord, LogRow, LogTail, MissingCopy } from "#core/ports/metadata-store.ts"
+import type { FromWorker, Operations, Request, Response, SqliteOptions, ToWorker } from "./sqlite-messages.ts"
+import { failureOf, openDatabase, SQLITE_CONSTRAINT_PRIMARYKEY, sqliteCodeOf, whileBusy } from "./sqlite-open.ts"
 import { NOW_MS } from "./sqlite-schema.ts"
 
 type Statements = ReturnType<typeof prepare>
@@ -132,7 +128,8 @@ const READS: ReadonlySet<string> = new Set(["read", "tail", "agents", "missingCo
 
 const answer = (operations: Operations, { id, operation, argument }: Request): Response => {
   try {
-    return { id, value: operations[operation](argument as never) }
+    // Whole operations are tried again: one that finds the lock taken has changed nothing.
+    return { id, value: whileBusy(() => operations[operation](argument as never)) }
   } catch (error) {
     return { id, failure: failureOf(error, READS.has(operation) ? "read" : "write") }
   }
@@ -158,7 +155,10 @@ const serve = (): void => {
   let operations: Operations
   try {
     database = openDatabase(workerData as SqliteOptions)
-    operations = operationsOf(database, prepare(database))
+    operations = operationsOf(
+      database,
+      whileBusy(() => prepare(database))
+    )
   } catch (error) {
     post({ failed: failureOf(error, "read") })
     return port.close()

@@ -29,25 +29,18 @@ export interface SqliteStoreOptions extends SqliteOptions {
 export const make = (
   options: SqliteStoreOptions
 ): Effect.Effect<MetadataStore["Service"], MetadataError, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(openStore(options), (connection) => Effect.promise(() => connection.close())),
-    storeOf
-  )
+  Effect.acquireRelease(
+    Effect.sync(() => new SqliteConnection(options)),
+    (connection) => Effect.promise(() => connection.close())
+  ).pipe(Effect.tap(untilOpen), Effect.map(storeOf))
 
 export const layer = (options: SqliteStoreOptions): Layer.Layer<MetadataStore, MetadataError> =>
   Layer.effect(MetadataStore, make(options))
 
-const openStore = (options: SqliteStoreOptions): Effect.Effect<SqliteConnection, MetadataError> =>
-  Effect.suspend(() => {
-    const connection = new SqliteConnection(options)
-    return Deferred.await(connection.opened).pipe(
-      Effect.timeoutOrElse({
-        duration: limits.metadataTimeoutMs,
-        orElse: () => Effect.fail(timedOut("open", "definite"))
-      }),
-      Effect.onError(() => Effect.promise(() => connection.close())),
-      Effect.as(connection)
-    )
+const untilOpen = (connection: SqliteConnection): Effect.Effect<void, MetadataError> =>
+  Effect.timeoutOrElse(Deferred.await(connection.opened), {
+    duration: limits.metadataTimeoutMs,
+    orElse: () => Effect.fail(timedOut("open", "definite"))
   })
 
 const storeOf = (connection: SqliteConnection): MetadataStore["Service"] =>

@@ -1,9 +1,9 @@
 /**
  * Makes an object store fail as real ones do: a decorator for tests, drills and simulation.
  *
- * Faults are data. A FaultPlan holds rules, which can be added and taken away while calls are under way; each call looks
- * at the plan once, when it begins. What a fault does to the store (before or after the effect took place, or in the
- * bytes) is in the fault itself, so that a test can show what a caller makes of each case. Where no rule applies it
+ * Faults are data. A FaultPlan holds rules, which can be added and taken away while calls are under way; each call
+ * looks at the plan once, when it begins. What a fault does to the store (before or after the effect took place, or in
+ * the bytes) is in the fault itself, so that a test can show what a caller makes of each case. Where no rule applies it
  * changes nothing. It draws nothing at random: whoever wants chance draws rules from a seed.
  */
 import { Effect } from "effect"

@@ -5,9 +5,9 @@
  *   <directory>/.tmp/              bodies that are being written: <host>~<pid>~<start>~<number>
  *   <directory>/<key>              the objects
  *
- * Invariant: a directory is a bucket if the marker says so. It is made one when it is opened and holds nothing yet; never
- * later. So a mount that vanishes leaves a directory without marker behind, and calls fail (Unavailable) instead of
- * filling the disk below it; and two buckets whose directories were swapped are noticed at start.
+ * Invariant: a directory is a bucket if the marker says so. It is made one when it is opened and holds nothing yet;
+ * never later. So a mount that vanishes leaves a directory without marker behind, and calls fail (Unavailable) instead
+ * of filling the disk below it; and two buckets whose directories were swapped are noticed at start.
  *
  * Temporary files are hidden from readers. Those of processes that are gone are removed when the bucket is opened; the
  * name says whose a file is. A file of a process that may live is never touched, whatever its age below a day.
@@ -120,7 +120,7 @@ const hasMarker = async (bucket: DirectoryBucket): Promise<boolean> => {
   if (marker.bucket !== bucket.bucket) {
     throw new DirectoryFault(
       "InvalidRequest",
-      `${bucket.directory} is bucket "${marker.bucket}", not "${bucket.bucket}": correct the topology's directory or name`
+      `${bucket.directory} is bucket "${marker.bucket}", not "${bucket.bucket}": correct its directory or its name`
     )
   }
   return true
@@ -216,8 +216,8 @@ const unlinkIfThere = async (path: string): Promise<void> => {
 
 /**
  * host~pid~start of this process. The host carries its process namespace, since containers may share a host's name and
- * count their processes alike; the start (clock ticks since boot) tells a process from an earlier one of the same number:
- * in a container every agent is number 1.
+ * count their processes alike; the start (clock ticks since boot) tells a process from an earlier one of the same
+ * number: in a container every agent is number 1.
  */
 const ownerOfThisProcess = async (): Promise<string> => {
   const namespace = await readlink("/proc/self/ns/pid").catch(() => "")

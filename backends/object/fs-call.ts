@@ -1,8 +1,9 @@
 /**
  * System calls of a directory-backed bucket, and the record of one call to it.
  *
- * All are asynchronous (libuv's threads): a directory that hangs must not stop the event loop. The callback functions of
- * node:fs are used rather than its promise API because file handles as numbers cost less: a put is a handful of calls.
+ * All are asynchronous (libuv's threads): a directory that hangs must not stop the event loop. The callback functions
+ * of node:fs are used rather than its promise API because file handles as numbers cost less: a put is a handful of
+ * calls.
  */
 import * as fs from "node:fs"
 import { promisify } from "node:util"
@@ -19,7 +20,9 @@ export const link = promisify(fs.link)
 export const unlink = promisify(fs.unlink)
 export const rmdir = promisify(fs.rmdir)
 
-/** One call under way. Whoever does the work answers once, as early as the contract allows, and cleans up afterwards. */
+/**
+ * One call under way. Whoever does the work answers once, as early as the contract allows, and cleans up afterwards.
+ */
 export interface DirectoryCall<A> {
   /** The caller has given up or the store was closed: nothing may become visible any more. */
   readonly isAbandoned: () => boolean

@@ -6,7 +6,8 @@
  * either nothing or the whole object, and at worst a temporary file. With fsync the body is on disk before it has its
  * name, and the name before the answer.
  *
- * Without fsync three trips to libuv's threads come before the answer (open, write, link), two after it (close, unlink).
+ * Without fsync three trips to libuv's threads come before the answer (open, write, link), two after it (close,
+ * unlink).
  */
 import { constants } from "node:fs"
 import { limits } from "#core/model/limits.ts"

@@ -115,8 +115,8 @@ const settleAbsence = async (bucket: DirectoryBucket, error: unknown): Promise<u
 }
 
 /**
- * Depth first in order of the keys: in each directory the names of directories are ordered as if they ended in "/", which
- * is what follows them in keys. Directories that cannot hold a wanted key are not read.
+ * Depth first in order of the keys: in each directory the names of directories are ordered as if they ended in "/",
+ * which is what follows them in keys. Directories that cannot hold a wanted key are not read.
  */
 const walk = async (
   bucket: DirectoryBucket,

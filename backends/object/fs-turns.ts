@@ -52,8 +52,8 @@ export class CallTurns {
 }
 
 /**
- * How many calls one bucket may have running: a third of libuv's threads (UV_THREADPOOL_SIZE, 4 where it is not set), so
- * that with three buckets two can hang and the third still works; never more than the limit.
+ * How many calls one bucket may have running: a third of libuv's threads (UV_THREADPOOL_SIZE, 4 where it is not set),
+ * so that with three buckets two can hang and the third still works; never more than the limit.
  */
 export const directoryCallsRunning = (threadsSetting: string | undefined): number => {
   const threads = Number(threadsSetting ?? 4)

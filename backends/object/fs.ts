@@ -1,12 +1,12 @@
 /**
  * An object store in a directory: one bucket per directory, one file per object.
  *
- * For development, tests, and servers with local disks or network mounts as failure domains. The parts: fs-bucket.ts (the
- * directory as a bucket), fs-put.ts (put-if-absent by link), fs-read.ts, and fs-turns.ts (one hung directory must not take
- * all threads). Here they become the port.
+ * For development, tests, and servers with local disks or network mounts as failure domains. The parts: fs-bucket.ts
+ * (the directory as a bucket), fs-put.ts (put-if-absent by link), fs-read.ts, and fs-turns.ts (one hung directory must
+ * not take all threads). Here they become the port.
  *
- * Each call is interruptible at once: its system call under way goes on, the steps behind it are left out (an interrupted
- * put may still have happened if its link was under way).
+ * Each call is interruptible at once: its system call under way goes on, the steps behind it are left out (an
+ * interrupted put may still have happened if its link was under way).
  */
 import { type Scope, Effect } from "effect"
 import { type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
@@ -27,7 +27,10 @@ import {
   putFault
 } from "./request-check.ts"
 
-/** Opens the bucket in the directory and makes it where that is absent or empty (fs-bucket.ts says when that is refused). */
+/**
+ * Opens the bucket in the directory and makes it where that is absent or empty (fs-bucket.ts says when that is
+ * refused).
+ */
 export const make = (options: BucketOptions): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(open(options), (bucket) =>
@@ -83,7 +86,9 @@ interface CallPlace {
   readonly key: string
 }
 
-/** Runs the work when the call's turn comes. The turn ends with the work, which may be long after the caller gave up. */
+/**
+ * Runs the work when the call's turn comes. The turn ends with the work, which may be long after the caller gave up.
+ */
 const inTurn = <A>(
   place: CallPlace,
   work: (call: DirectoryCall<A>) => Promise<void>
@@ -161,7 +166,9 @@ const deleteFile = async (bucket: DirectoryBucket, key: string, onChanging: () =
   }
 }
 
-/** Removes directories that hold nothing any more, upwards; rmdir itself refuses others. A put that needs one makes it. */
+/**
+ * Removes directories that hold nothing any more, upwards; rmdir itself refuses others. A put that needs one makes it.
+ */
 const removeEmpty = async (bucket: DirectoryBucket, directory: string): Promise<void> => {
   for (let path = directory; path !== ""; path = path.slice(0, Math.max(0, path.lastIndexOf("/")))) {
     bucket.durableDirectories.delete(path)

@@ -2,8 +2,8 @@
  * Counts what is asked of an object store: a decorator.
  *
  * The counters are plain numbers in one struct, so that counting costs nothing to speak of; whoever publishes metrics
- * reads them at its own pace (and must not write them). It changes no answer. An interrupted call is counted as such: it
- * is neither a success nor an error, since nobody knows.
+ * reads them at its own pace (and must not write them). It changes no answer. An interrupted call is counted as such:
+ * it is neither a success nor an error, since nobody knows.
  */
 import { type Clock, Effect, Exit } from "effect"
 import { type ObjectStore, type ObjectStoreError, ObjectStoreReason } from "#core/ports/object-store.ts"

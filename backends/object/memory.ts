@@ -1,9 +1,9 @@
 /**
  * An object store in the process's memory: for tests, simulation, and agents that need to keep nothing.
  *
- * Invariant: it keeps the port's contract as strictly as the durable adapters do (bodies are copied in and out, keys that
- * are directories of others are refused), so that what passes on it does not fail on them. It does all in one step, with
- * no promise and no clock: a simulation on it stays deterministic.
+ * Invariant: it keeps the port's contract as strictly as the durable adapters do (bodies are copied in and out, keys
+ * that are directories of others are refused), so that what passes on it does not fail on them. It does all in one
+ * step, with no promise and no clock: a simulation on it stays deterministic.
  */
 import { Effect } from "effect"
 import { type ByteRange, type ObjectHead, type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"

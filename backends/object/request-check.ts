@@ -1,5 +1,6 @@
 /**
- * What every object store adapter checks before it does anything, so that all refuse the same (core/ports/object-store.ts).
+ * What every object store adapter checks before it does anything, so that all refuse the same
+ * (core/ports/object-store.ts).
  *
  * The faults are texts for the `cause` of an InvalidRequest: they name the field and what it must be. Keys are checked
  * strictly because directory-backed stores make paths of them: what passes here cannot leave the bucket.
@@ -76,7 +77,10 @@ export const bytesOf = (chunks: ReadonlyArray<Uint8Array>): number => {
   return bytes
 }
 
-/** The part of an object that a range means; undefined where it begins at or after the end. An empty object has no range. */
+/**
+ * The part of an object that a range means; undefined where it begins at or after the end. An empty object has no
+ * range.
+ */
 export const resolveRange = (
   range: ByteRange | undefined,
   objectBytes: number

@@ -17,7 +17,7 @@ export const formatProblems = (problems: ReadonlyArray<Problem>): string =>
 
 /** A value as a message shows it: JSON, cut where it would fill the line. */
 export const showValue = (value: unknown): string => {
-  const text = value === undefined ? "nothing" : (JSON.stringify(value) ?? String(value))
+  const text = value === undefined ? "nothing" : (JSON.stringify(value) ?? `a ${typeof value}`)
   return text.length <= SHOWN_LENGTH_MAX ? text : `${text.slice(0, SHOWN_LENGTH_MAX)}…`
 }
 

@@ -37,6 +37,7 @@ export class Appender {
   /** Whether the row of `current` may be in the log. */
   private isInDoubt = false
   private foreignRowsSeen = 0
+  private foreignSeenMs = Number.NEGATIVE_INFINITY
   private appendMs = 1
 
   constructor(parts: {
@@ -212,9 +213,11 @@ export class Appender {
    * take slot after slot. So it lets the others go first, where there are any.
    */
   private readonly yieldToOthers = Effect.fnUntraced(function* (this: Appender) {
-    const isContended = this.tail.foreignRows > this.foreignRowsSeen
+    const nowMs = this.nowMs()
+    if (this.tail.foreignRows > this.foreignRowsSeen) this.foreignSeenMs = nowMs
     this.foreignRowsSeen = this.tail.foreignRows
-    if (!isContended) return
+    // Whoever wins often sees few rows of others: a single look would tell it that it is alone.
+    if (nowMs - this.foreignSeenMs > CONTENDED_MS) return
     const pauseMs = Math.min(limits.logYieldMaxMs, this.appendMs * YIELD_APPENDS)
     yield* pauseUpTo(pauseMs)
   })
@@ -232,6 +235,8 @@ export class Appender {
 }
 
 const DEADLINE_CHECK_MS = 100
+/** For so long after another's row this appender is not alone. */
+const CONTENDED_MS = 250
 /** Appends of others that one lets pass, at most. */
 const YIELD_APPENDS = 4
 

@@ -82,7 +82,7 @@ export const limits = {
   objectKeyBytesMax: 512,
   /** Largest object that is put, and largest answer of one get. */
   objectBytesMax: 512 * MiB,
-  /** Calls of one directory-backed bucket that have a system call under way; a hanging directory blocks so many of libuv's threads. */
+  /** Calls of one directory-backed bucket with a system call under way: so many of libuv's threads it can block. */
   directoryCallsRunning: 4,
   /** Calls of one directory-backed bucket that wait for their turn; more are refused. */
   directoryCallsWaiting: 256,

@@ -7,8 +7,8 @@
  * - `put` is put-if-absent, also between processes: of any number of racing puts of one key exactly one succeeds, and a
  *   reader sees either nothing or the winner's whole body. There is no overwrite.
  * - `put` and `deleteMany` say in `outcome` whether a failed call may have taken effect. A read is always definite.
- * - Keys are relative, `/`-separated, at most `limits.objectKeyBytesMax` bytes; segments match [A-Za-z0-9._=-]{1,255}, none
- *   is `.` or `..`, the first is neither `.tmp` nor `.meridian-bucket` (what file-backed stores keep beside the objects).
+ * - Keys are relative, `/`-separated, at most `limits.objectKeyBytesMax` bytes; segments match [A-Za-z0-9._=-]{1,255},
+ *   none is `.` or `..`, the first is neither `.tmp` nor `.meridian-bucket` (which file-backed stores keep).
  *   No key is also a "directory" of another: file-backed stores refuse that, so all adapters may.
  * - `list` answers in ascending order of the keys' bytes.
  * - Interrupting a call gives up waiting; the store may still do it (so an interrupted `put` is indefinite).

@@ -1,9 +1,9 @@
 /**
  * Gathers batches into one segment [pure]: an agent's open segment buffer.
  *
- * Batches come in order of arrival and leave sorted by (topicId, partition), each partition's in their order of arrival,
- * as views of the bytes that were given: record bytes are not copied (tiny batches are, where there are thousands of
- * them). So the batches must not change until the segment is written; whoever adds them hands them over.
+ * Batches come in order of arrival and leave sorted by (topicId, partition), each partition's in their order of
+ * arrival, as views of the bytes that were given: record bytes are not copied (tiny batches are, where there are
+ * thousands of them). So the batches must not change until the segment is written; whoever adds them hands them over.
  *
  * Invariant: what is sealed decodes (segment-format.ts) to exactly the runs that the commit names, and its CRCs are of
  * the bytes as they were when they were added, right behind the check of the batch's own CRC while the bytes are in the
@@ -131,7 +131,9 @@ export class SegmentBuilder {
     }
   }
 
-  /** By topic first: comparing numbers is cheaper than comparing strings, and a segment has more partitions than topics. */
+  /**
+   * By topic first: comparing numbers is cheaper than comparing strings, and a segment has more partitions than topics.
+   */
   #sortedRuns(): ReadonlyArray<OpenRun> {
     const runs: Array<OpenRun> = []
     for (const topicId of [...this.#topics.keys()].sort()) {
@@ -197,8 +199,8 @@ const isSound = ({ batch, summary }: SegmentBatch): boolean =>
 const refuse = ({ batch, summary }: SegmentBatch): never => {
   const { offsetCount, maxTimestampMs } = summary
   throw new AssertionFailed(
-    `a batch has at least ${BATCH_HEADER_BYTES} bytes, offsets, and a time that a double holds; got ${batch.length} bytes, ` +
-      `offsetCount ${offsetCount}, maxTimestampMs ${maxTimestampMs}`
+    `a batch has at least ${BATCH_HEADER_BYTES} bytes, offsets, and a time that a double holds; ` +
+      `got ${batch.length} bytes, offsetCount ${offsetCount}, maxTimestampMs ${maxTimestampMs}`
   )
 }
 
@@ -243,7 +245,9 @@ const summaryOf = (run: OpenRun): RunSummary => ({
   batches: run.summaries
 })
 
-/** Keeps numbers only: the batches' memory must be free once the segment is written, which is before it is committed. */
+/**
+ * Keeps numbers only: the batches' memory must be free once the segment is written, which is before it is committed.
+ */
 const slotFinder = (ticketRun: ReadonlyArray<OpenRun>, ticketBatch: ReadonlyArray<number>) => {
   const runs = Int32Array.from(ticketRun, (run) => run.index)
   return (ticket: number): BatchSlot => {

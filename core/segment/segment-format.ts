@@ -7,8 +7,8 @@
  * end: one suffix GET of SEGMENT_TAIL_BYTES brings the trailer and nearly always the whole footer.
  *
  *   header   8 bytes   magic "MSEG" · version u8 · 3 zero bytes
- *   data               batches as the clients sent them; runs ascending by (topicId, partition) and without gaps between
- *                      them; within a run the order of arrival
+ *   data               batches as the clients sent them; runs ascending by (topicId, partition), no gaps between them;
+ *                      within a run the order of arrival
  *   footer   64 bytes a run, in the order of the data:
  *              0  16  topicId
  *             16   4  partition i32
@@ -36,9 +36,9 @@
  * finds out from them what it holds. Policy: a writer writes the newest version N; a reader accepts N and N-1, so that
  * agents of neighbouring releases can run side by side. Version 1 is the first.
  *
- * Invariant: whatever decodeFooter accepts is whole and consistent; it is total over hostile bytes: it answers, or throws
- * SegmentFormatError, and allocates no more than the bytes it was given warrant. It does not look at the data: whoever
- * reads a run checks the run's own CRC.
+ * Invariant: whatever decodeFooter accepts is whole and consistent; it is total over hostile bytes: it answers, or
+ * throws SegmentFormatError, and allocates no more than the bytes it was given warrant. It does not look at the data:
+ * whoever reads a run checks the run's own CRC.
  */
 import { BATCH_HEADER_BYTES, readInt64, writeInt64 } from "#core/records/batch-header.ts"
 import { crc32c } from "#core/records/crc32c.ts"
@@ -124,7 +124,9 @@ export const checkSegmentHeader = (firstBytes: Buffer): void => {
   }
 }
 
-/** Footer and trailer in one new buffer, to stand directly behind the data. The runs must be in order and without gaps. */
+/**
+ * Footer and trailer in one new buffer, to stand directly behind the data. The runs must be in order and without gaps.
+ */
 export const encodeSegmentTail = (options: {
   readonly segmentId: Uuid
   readonly createdAtMs: number
@@ -259,7 +261,7 @@ const readIndex = (tail: Buffer, version: number, footerOffset: number, objectBy
 
 /** What is wrong with a run behind `previous`, whose bytes should begin at `byteOffset`; undefined where nothing is. */
 const runFault = (run: SegmentRun, previous: SegmentRun | undefined, byteOffset: number): string | undefined => {
-  if (!isUuid(run.topicId)) return `topicId ${run.topicId}`
+  if (!isUuid(run.topicId)) return "topicId must be 32 hex digits"
   if (!isCount(run.partition) || run.partition > 0x7fffffff) return `partition ${run.partition}`
   if (!isCount(run.batchCount) || run.batchCount === 0) return `batchCount ${run.batchCount}`
   if (run.batchCount > limits.segmentBatchesMax) return `batchCount ${run.batchCount}`

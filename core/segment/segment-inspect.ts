@@ -323,11 +323,10 @@ const pushBatch = (lines: Array<string>, batch: BatchReport): void => {
     ].join(" ")
   )
   for (const record of batch.records ?? []) {
+    const place = `+${record.offsetInRun} ${timeText(record.timestampMs)}`
+    const content = `key ${shownText(record.key)} value ${shownText(record.value)}`
     const headers = record.headers.map((header) => `${shownText(header.key)}=${shownText(header.value)}`).join(", ")
-    lines.push(
-      `    +${record.offsetInRun} ${timeText(record.timestampMs)} key ${shownText(record.key)} value ${shownText(record.value)}` +
-        (headers === "" ? "" : ` headers ${headers}`)
-    )
+    lines.push(`    ${place} ${content}${headers === "" ? "" : ` headers ${headers}`}`)
   }
 }
 

@@ -5,12 +5,12 @@
  *   segments/quorum/2026-03-01/17/001772386245678-0f8e4a…
  *
  * Invariants:
- * - The key is a function of the segment's address alone, so whoever has a log entry can name the object, in any bucket.
- *   It is put once and never again: a segment id is never used twice.
- * - Keys of one bucket set, in order of their bytes, are in order of creation time: who looks for old segments (orphans)
- *   lists from the front and stops at the first young one.
- * - Day and hour (UTC, of createdAtMs) are for people and for stores with directories, which get slow with many files in
- *   one. They are redundant, so a key whose parts disagree is refused: every segment has exactly one key.
+ * - The key is a function of the segment's address alone, so whoever has a log entry can name the object, in any
+ *   bucket. It is put once and never again: a segment id is never used twice.
+ * - Keys of one bucket set, in order of their bytes, are in order of creation time: who looks for old segments
+ *   (orphans) lists from the front and stops at the first young one.
+ * - Day and hour (UTC, of createdAtMs) are for people and for stores with directories, which get slow with many files
+ *   in one. They are redundant, so a key whose parts disagree is refused: every segment has exactly one key.
  * - No key is a directory of another: all have five parts. All parts match [A-Za-z0-9._=-].
  */
 import { assert } from "#core/model/assert.ts"
@@ -48,11 +48,15 @@ export const segmentKeyPrefix = (bucketSet: string): string => {
   return `segments/${bucketSet}/`
 }
 
-/** Not a key itself: sorts behind the keys of all segments created before this time and before those created at it or later. */
+/**
+ * Not a key itself: sorts behind the keys of all segments created before this time and before those created at it or
+ * later.
+ */
 export const segmentKeyFirst = (place: { readonly createdAtMs: number; readonly bucketSet: string }): string => {
   const { createdAtMs, bucketSet } = place
   const isTime = Number.isSafeInteger(createdAtMs) && createdAtMs >= 0 && createdAtMs <= UTC_TEXT_MS_MAX
   assert(isTime, `createdAtMs must be a time up to the year 9999, got ${createdAtMs}`)
   const time = utcText(createdAtMs)
-  return `${segmentKeyPrefix(bucketSet)}${time.slice(0, 10)}/${time.slice(11, 13)}/${String(createdAtMs).padStart(15, "0")}`
+  const directory = `${segmentKeyPrefix(bucketSet)}${time.slice(0, 10)}/${time.slice(11, 13)}`
+  return `${directory}/${String(createdAtMs).padStart(15, "0")}`
 }

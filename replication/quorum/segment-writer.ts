@@ -14,7 +14,7 @@
  *
  * A caller that is interrupted leaves its copies running; the segment then is an orphan like any uncommitted one.
  */
-import { Cause, Clock, Deferred, Effect, Exit, type Fiber, Option, type Scope } from "effect"
+import { Cause, Clock, Effect, Exit, type Fiber, Latch, Option, type Scope } from "effect"
 import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { ObjectStoreError } from "#core/ports/object-store.ts"
@@ -70,8 +70,12 @@ interface Write {
   readonly needed: number
   copies: ReadonlyArray<Copy>
   phase: "open" | "acknowledged" | "failed"
-  readonly answer: Deferred.Deferred<SegmentWritten, QuorumNotReached>
+  /** What the caller gets, once it is known. */
+  answer: Exit.Exit<SegmentWritten, QuorumNotReached> | undefined
+  /** Opened when there is an answer, or more copies to start. */
+  readonly news: Latch.Latch
   deadline: Fiber.Fiber<void> | undefined
+  isOverdue: boolean
 }
 
 const write = Effect.fnUntraced(function* (
@@ -96,30 +100,30 @@ const write = Effect.fnUntraced(function* (
     needed: set.writes,
     copies: [],
     phase: "open",
-    answer: Deferred.makeUnsafe(),
-    deadline: undefined
+    answer: undefined,
+    news: Latch.makeUnsafe(false),
+    deadline: undefined,
+    isOverdue: false
   }
   planCopies(writer, work, set, clock.currentTimeMillisUnsafe())
   failIfHopeless(writer, work)
-  // Uninterruptible up to the wait: half the copies started and no deadline would be worse than all or none.
-  yield* startCopies(writer, work, clock).pipe(Effect.uninterruptible)
-  return yield* Deferred.await(work.answer)
+  while (true) {
+    // Uninterruptible up to the wait: half the copies started and no deadline would be worse than all or none.
+    yield* startCopies(writer, work, clock).pipe(Effect.uninterruptible)
+    if (work.answer !== undefined) return yield* work.answer
+    yield* work.news.await
+    work.news.closeUnsafe()
+  }
 })
 
-/**
- * Suspended buckets are left out, unless the quorum cannot be reached without them; a bucket whose slots or bytes are used
- * up is left out in any case.
- */
+/** A bucket whose slots or bytes are used up is left out in any case, a suspended one as long as the others suffice. */
 const planCopies = (writer: Writer, work: Write, set: BucketSet, nowMs: number): void => {
   work.copies = set.members.map(({ state, domain }): Copy => {
     const refusal = overload(writer, state, work.byteLength) ?? (mayTry(state.putHealth, nowMs) ? "" : SUSPENDED)
     const status = refusal === "" ? "waiting" : "skipped"
+    if (status === "skipped") state.counters.putSkips++
     return { write: work, state, domain, status, failure: refusal, startedAtMs: nowMs, fiber: undefined }
   })
-  if (domainsOf(work, "waiting").size < work.needed) {
-    for (const copy of work.copies) if (copy.failure === SUSPENDED) copy.status = "waiting"
-  }
-  for (const copy of work.copies) if (copy.status === "skipped") copy.state.counters.putSkips++
 }
 
 const SUSPENDED = "left out: it failed before and is tried again later"
@@ -135,11 +139,12 @@ const overload = (writer: Writer, state: BucketState, byteLength: number): strin
 }
 
 const startCopies = Effect.fnUntraced(function* (writer: Writer, work: Write, clock: Clock.Clock) {
-  if (work.phase === "failed") return
   const starting = work.copies.filter((copy) => copy.status === "waiting")
+  if (work.phase === "failed" || starting.length === 0) return
   // All are marked before the first begins: one that fails at once must not make the others look hopeless.
   for (const copy of starting) {
     copy.status = "running"
+    copy.startedAtMs = clock.currentTimeMillisUnsafe()
     copy.state.unfinishedPuts++
     noteHealth(copy, { kind: "started" }, clock)
   }
@@ -154,7 +159,7 @@ const startCopies = Effect.fnUntraced(function* (writer: Writer, work: Write, cl
     // The quorum may have become hopeless, and this copy with it, while it was being started.
     if (copyIsPointless(copy)) fiber.interruptUnsafe()
   }
-  if (!hasRunning(work)) return
+  if (!mayGoOn(work) || work.deadline !== undefined) return
   const deadline = Effect.sleep(writer.putTimeoutMs).pipe(
     Effect.andThen(Effect.sync(() => passDeadline(writer, work, clock)))
   )
@@ -184,7 +189,7 @@ const endCopy = (writer: Writer, copy: Copy, exit: Exit.Exit<void, ObjectStoreEr
     state.counters.putAcks++
     state.counters.putLateAcks++
   }
-  if (!hasRunning(copy.write)) copy.write.deadline?.interruptUnsafe()
+  if (!mayGoOn(copy.write)) copy.write.deadline?.interruptUnsafe()
 }
 
 const acknowledgeCopy = (writer: Writer, copy: Copy, clock: Clock.Clock): void => {
@@ -203,8 +208,8 @@ const acknowledgeCopy = (writer: Writer, copy: Copy, clock: Clock.Clock): void =
     if (other.status === "failed" || other.status === "skipped") reportMissing(writer, other)
     else if (other.status === "running") holdLate(writer, other)
   }
-  const ackedBuckets = namesOf(work, "acknowledged")
-  Deferred.doneUnsafe(work.answer, Effect.succeed({ ackedBuckets }))
+  work.answer = Exit.succeed({ ackedBuckets: namesOf(work, "acknowledged") })
+  work.news.openUnsafe()
 }
 
 const failCopy = (writer: Writer, copy: Copy, failure: string, clock: Clock.Clock): void => {
@@ -218,15 +223,30 @@ const failCopy = (writer: Writer, copy: Copy, failure: string, clock: Clock.Cloc
 
 /** What has not answered by now has failed, though it may go on. */
 const passDeadline = (writer: Writer, work: Write, clock: Clock.Clock): void => {
+  work.isOverdue = true
   for (const copy of work.copies) {
     if (copy.status === "running") failCopy(writer, copy, `no answer in ${writer.putTimeoutMs} ms`, clock)
   }
 }
 
-/** Fails the write once the copies that are acknowledged or may still be cannot make W domains. */
+/**
+ * Once the copies that are acknowledged or may still be cannot make W domains: calls in the buckets that were left out on
+ * suspicion (they may be well again by now, and suspicion must not cost the quorum), or fails the write.
+ */
 const failIfHopeless = (writer: Writer, work: Write): void => {
   if (work.phase !== "open") return
-  if (domainsOf(work, "acknowledged", "running", "waiting").size >= work.needed) return
+  const within = domainsOf(work, "acknowledged", "running", "waiting")
+  if (within.size >= work.needed) return
+  const reserve = work.isOverdue ? [] : work.copies.filter((copy) => copy.failure === SUSPENDED)
+  if (new Set([...within, ...reserve.map((copy) => copy.domain)]).size >= work.needed) {
+    for (const copy of reserve) {
+      copy.status = "waiting"
+      copy.failure = ""
+      copy.state.counters.putSkips--
+    }
+    work.news.openUnsafe()
+    return
+  }
   work.phase = "failed"
   writer.counters.writesFailed++
   const failures = work.copies.flatMap((copy) =>
@@ -234,7 +254,8 @@ const failIfHopeless = (writer: Writer, work: Write): void => {
   )
   const { segmentId } = work.address
   const error = new QuorumNotReached({ segmentId, needed: work.needed, acked: namesOf(work, "acknowledged"), failures })
-  Deferred.doneUnsafe(work.answer, Effect.fail(error))
+  work.answer = Exit.fail(error)
+  work.news.openUnsafe()
   // The id is never used again, so finishing the other copies would only make garbage.
   for (const copy of work.copies) copy.fiber?.interruptUnsafe()
 }
@@ -271,7 +292,8 @@ const noteHealth = (copy: Copy, event: HealthEvent, clock: Clock.Clock): void =>
   copy.state.putHealth = judge(copy.state.putHealth, event, clock.currentTimeMillisUnsafe())
 }
 
-const hasRunning = (work: Write): boolean => work.copies.some((copy) => copy.status === "running")
+const mayGoOn = (work: Write): boolean =>
+  work.copies.some((copy) => copy.status === "running" || copy.status === "waiting")
 
 const domainsOf = (work: Write, ...statuses: ReadonlyArray<Copy["status"]>): Set<string> =>
   new Set(work.copies.filter((copy) => statuses.includes(copy.status)).map((copy) => copy.domain))

@@ -2,19 +2,19 @@
  * The benchmarks: `npm run bench [-- --quick] [-- NAME…]`.
  *
  * Prints a table per benchmark and, last, one line of JSON with all figures. Names are those of the benchmarks below and of
- * the micro benchmarks (files NAME.bench.ts of this folder, with a function `run`). Benchmarks that compare with Apache
+ * the micro benchmarks (files NAME.bench.ts of this folder). Benchmarks that compare with Apache
  * Kafka are left out, with the reason, where Java or Maven is missing. Nothing that was started lives on.
  *
  * Exit code 1 when a benchmark failed, 2 for a name that nothing has.
  */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs"
 import { availableParallelism, cpus, tmpdir } from "node:os"
 import { basename, join } from "node:path"
 import { parseArgs } from "node:util"
 import { pathToFileURL } from "node:url"
 import { kafkaMissing } from "../peers/apache-kafka/installation.ts"
-import { killAll } from "../peers/child-process.ts"
-import { type Benchmark, type Figures } from "./benchmark.ts"
+import { killAll, run } from "../peers/child-process.ts"
+import { type Benchmark, type BenchmarkOptions, type Figures } from "./benchmark.ts"
 import { latency } from "./latency.ts"
 import { memory } from "./memory.ts"
 import { partitions } from "./partitions.ts"
@@ -22,6 +22,7 @@ import { produceConsume } from "./produce-consume.ts"
 import { startUp } from "./start-up.ts"
 
 const suffix = ".bench.ts"
+const microDeadlineMs = 300_000
 const benchmarks: readonly Benchmark[] = [startUp, latency, produceConsume, partitions, memory, ...microBenchmarks()]
 
 async function main(): Promise<number> {
@@ -40,7 +41,7 @@ async function main(): Promise<number> {
   const noKafka = chosen.some(({ needsKafka }) => needsKafka) ? await kafkaMissing() : undefined
   const all: Record<string, Figures> = {}
   let failures = 0
-  for (const { name, needsKafka, run } of chosen) {
+  for (const { name, needsKafka, run: runBenchmark } of chosen) {
     console.log(`\n${name}`)
     if (needsKafka && noKafka !== undefined) {
       console.log(`  left out: ${noKafka}`)
@@ -48,7 +49,7 @@ async function main(): Promise<number> {
     }
     const dir = mkdtempSync(join(tmpdir(), `meridian-bench-${name}-`))
     try {
-      all[name] = await run({ quick: values.quick, dir })
+      all[name] = await runBenchmark({ quick: values.quick, dir })
       rmSync(dir, { recursive: true, force: true })
     } catch (error) {
       failures++
@@ -60,23 +61,26 @@ async function main(): Promise<number> {
   return failures === 0 ? 0 : 1
 }
 
-/** One benchmark per file, loaded when it is run. */
+/** One benchmark per file: its function `run`, or where it has none the file as a program, except in quick mode. */
 function microBenchmarks(): Benchmark[] {
   return readdirSync(import.meta.dirname)
     .filter((file) => file.endsWith(suffix))
-    .map((file) => ({
-      name: basename(file, suffix),
-      needsKafka: false,
-      run: async (options) => {
-        const module: unknown = await import(pathToFileURL(join(import.meta.dirname, file)).href)
-        if (!hasRun(module)) throw new Error(`${file} exports no function run`)
-        return figuresOf(await module.run(options))
-      }
-    }))
+    .map((file) => ({ name: basename(file, suffix), needsKafka: false, run: (options) => runFile(file, options) }))
 }
 
-function hasRun(module: unknown): module is { readonly run: (options: unknown) => unknown } {
-  return typeof module === "object" && module !== null && "run" in module && typeof module.run === "function"
+async function runFile(file: string, { quick, dir }: BenchmarkOptions): Promise<Figures> {
+  const path = join(import.meta.dirname, file)
+  if (/^export (const|function|async function) run\b/m.test(readFileSync(path, "utf8"))) {
+    const module = (await import(pathToFileURL(path).href)) as { readonly run: (options: object) => unknown }
+    return figuresOf(await module.run({ quick, dir }))
+  }
+  if (quick) {
+    console.log("  left out of quick mode: a program that knows no short run")
+    return {}
+  }
+  const { stdout } = await run(process.execPath, [path, dir], { deadlineMs: microDeadlineMs })
+  console.log(stdout.toString().trimEnd())
+  return {}
 }
 
 function figuresOf(result: unknown): Figures {

@@ -1,6 +1,7 @@
 /**
- * Every fault that the faulty decorator offers breaks what it says it breaks, and every reason of ObjectStoreError comes
- * out of some call. Method: a memory store behind the decorator; what the store really did is asked of the store itself.
+ * Every fault that the faulty decorator offers breaks what it says it breaks, and every reason of ObjectStoreError
+ * comes out of some call. Method: a memory store behind the decorator; what the store really did is asked of the store
+ * itself.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Result } from "effect"

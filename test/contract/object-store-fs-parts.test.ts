@@ -1,6 +1,6 @@
 /**
- * Parts of the directory-backed adapter that a real file system does not show at will: partial writes, refusals by errno,
- * turns. Method: the parts are given their system calls or errors.
+ * Parts of the directory-backed adapter that a real file system does not show at will: partial writes, refusals by
+ * errno, turns. Method: the parts are given their system calls or errors.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"

@@ -1,5 +1,6 @@
 /**
- * What only a directory-backed bucket can suffer: other processes, kills, vanished and full volumes, hanging directories.
+ * What only a directory-backed bucket can suffer: other processes, kills, vanished and full volumes, hanging
+ * directories.
  *
  * Method: real directories, child processes that are killed at seeded moments, and where the tests run as root small
  * tmpfs volumes that fill up, become read-only and are unmounted. A directory that hangs is a named pipe in an object's
@@ -252,7 +253,7 @@ describe("a volume that refuses", () => {
       const directory = join(yield* temporaryDirectory, "volume")
       if (!(yield* mountTmpfs(directory, "size=1m,nr_inodes=5"))) return ctx.skip("needs the right to mount a tmpfs")
       const store = yield* open(directory)
-      // Root, marker and .tmp take three of five; a directory and an object in it would take two, and the temporary one.
+      // Root, marker and .tmp take three of five: not enough is left for two directories and the file.
       assertReason(yield* Effect.flip(store.put("a/b/c", BODY)), "StorageFull")
       assert.deepStrictEqual(yield* allKeys(store), [])
     })

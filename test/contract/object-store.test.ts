@@ -1,5 +1,6 @@
 /**
- * The object store contract on every adapter and decorator. Method: object-store.contract.ts; directories are temporary.
+ * The object store contract on every adapter and decorator. Method: object-store.contract.ts; directories are
+ * temporary.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

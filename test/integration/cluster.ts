@@ -83,7 +83,10 @@ const startAgent = Effect.fnUntraced(function* (options: {
     Layer.provideMerge(quorumLayer({ buckets: options.stores, bucketSets, ...place, settings }))
   )
   const log = appendLogLayer({ shard: 0, pollIntervalMs: settings.logPollIntervalMs })
-  const members = membershipLayer({ agent: { name: region, ...place, host: "127.0.0.1", port }, ttlMs: settings.membershipTtlMs })
+  const members = membershipLayer({
+    agent: { name: region, ...place, host: "127.0.0.1", port },
+    ttlMs: settings.membershipTtlMs
+  })
   const whole = agentLayer({ host: "127.0.0.1", port, listener: "local", settings, bucketSet: "quorum" }).pipe(
     Layer.provideMerge(Layer.mergeAll(storage, log, members)),
     Layer.provideMerge(outside)

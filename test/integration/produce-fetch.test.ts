@@ -22,16 +22,28 @@ const connect = (agent: TestAgent) =>
   )
 
 const batchOf = (values: ReadonlyArray<string>, more: Partial<Parameters<typeof buildBatch>[0]> = {}) =>
-  buildBatch({ records: values.map((value) => ({ key: null, value: Buffer.from(value) })), timestampMs: Date.now(), ...more })
+  buildBatch({
+    records: values.map((value) => ({ key: null, value: Buffer.from(value) })),
+    timestampMs: Date.now(),
+    ...more
+  })
 
 const createTopic = (client: KafkaClient, name: string) =>
   Effect.promise(async () => {
-    const answer = await client.request(Metadata, 12, { topics: [{ name, topicId: UUID_ZERO }], allowAutoTopicCreation: true })
+    const answer = await client.request(Metadata, 12, {
+      topics: [{ name, topicId: UUID_ZERO }],
+      allowAutoTopicCreation: true
+    })
     assert.strictEqual(answer.topics[0]!.errorCode, errorCodes.NONE)
     return answer.topics[0]!
   })
 
-const produce = (client: KafkaClient, topic: string, records: Buffer, options: { partition?: number; acks?: number } = {}) =>
+const produce = (
+  client: KafkaClient,
+  topic: string,
+  records: Buffer,
+  options: { partition?: number; acks?: number } = {}
+) =>
   Effect.promise(async () => {
     const answer = await client.request(Produce, 9, {
       transactionalId: null,
@@ -90,7 +102,8 @@ const recordsOf = (records: Buffer | null): Array<string> => {
       assert.strictEqual(batchHeader.computeCrc(records, at), batchHeader.crc(records, at), "every batch is whole")
       assert.strictEqual(batchHeader.leaderEpoch(records, at), 0)
       cursor.open(records, at)
-      while (cursor.next()) seen.push(`${cursor.offset}:${cursor.bytes.toString("utf8", cursor.valueStart, cursor.valueEnd)}`)
+      while (cursor.next())
+        seen.push(`${cursor.offset}:${cursor.bytes.toString("utf8", cursor.valueStart, cursor.valueEnd)}`)
     })
   }
   return seen
@@ -126,7 +139,11 @@ describe("produce in one region, fetch in another", () => {
         const second = yield* produce(eu!, "t", batchOf(["c"]))
         assert.strictEqual(second.baseOffset, 2)
         for (const client of [east!, west!, eu!]) {
-          assert.strictEqual((yield* latest(client, "t")).offset, 3, "linearizable: what was acknowledged anywhere counts")
+          assert.strictEqual(
+            (yield* latest(client, "t")).offset,
+            3,
+            "linearizable: what was acknowledged anywhere counts"
+          )
           const { records, highWatermark } = yield* fetch(client, "t", { offset: 0 })
           assert.deepStrictEqual(recordsOf(records), ["0:a", "1:b", "2:c"])
           assert.strictEqual(highWatermark, 3)
@@ -152,7 +169,9 @@ describe("produce in one region, fetch in another", () => {
       Effect.gen(function* () {
         yield* createTopic(east!, "t")
         const started = Date.now()
-        const waiting = yield* Effect.forkChild(fetch(eu!, "t", { offset: 0, maxWaitMs: 20_000 }), { startImmediately: true })
+        const waiting = yield* Effect.forkChild(fetch(eu!, "t", { offset: 0, maxWaitMs: 20_000 }), {
+          startImmediately: true
+        })
         yield* produce(east!, "t", batchOf(["a"]))
         const woken = yield* Fiber.join(waiting)
         assert.deepStrictEqual(recordsOf(woken.records), ["0:a"])
@@ -188,7 +207,10 @@ describe("produce in one region, fetch in another", () => {
         assert.strictEqual((yield* fetch(eu!, "t", { offset: 1 })).errorCode, errorCodes.NONE)
         assert.strictEqual((yield* fetch(eu!, "t", { offset: 2 })).errorCode, errorCodes.OFFSET_OUT_OF_RANGE)
         assert.strictEqual((yield* fetch(eu!, "t", { offset: -1 })).errorCode, errorCodes.OFFSET_OUT_OF_RANGE)
-        assert.strictEqual((yield* fetch(eu!, "absent", { offset: 0 })).errorCode, errorCodes.UNKNOWN_TOPIC_OR_PARTITION)
+        assert.strictEqual(
+          (yield* fetch(eu!, "absent", { offset: 0 })).errorCode,
+          errorCodes.UNKNOWN_TOPIC_OR_PARTITION
+        )
       })
     )
   )
@@ -199,12 +221,20 @@ describe("produce in one region, fetch in another", () => {
         yield* createTopic(east!, "t")
         const before = east!.answered.length
         const offsets = yield* Effect.all(
-          Array.from({ length: 200 }, (_unused, index) => Effect.map(produce(east!, "t", batchOf([`${index}`])), (answer) => answer.baseOffset)),
+          Array.from({ length: 200 }, (_unused, index) =>
+            Effect.map(produce(east!, "t", batchOf([`${index}`])), (answer) => answer.baseOffset)
+          ),
           { concurrency: "unbounded" }
         )
-        assert.deepStrictEqual(offsets, Array.from({ length: 200 }, (_unused, index) => index))
+        assert.deepStrictEqual(
+          offsets,
+          Array.from({ length: 200 }, (_unused, index) => index)
+        )
         const answered = east!.answered.slice(before)
-        assert.deepStrictEqual(answered, [...answered].sort((a, b) => a - b))
+        assert.deepStrictEqual(
+          answered,
+          [...answered].sort((a, b) => a - b)
+        )
       })
     )
   )
@@ -228,7 +258,8 @@ describe("idempotent producers", () => {
       Effect.gen(function* () {
         yield* createTopic(east!, "t")
         const producerId = yield* producerOf(east!)
-        const batch = (sequence: number) => batchOf([`s${sequence}`], { producerId, producerEpoch: 0, baseSequence: sequence })
+        const batch = (sequence: number) =>
+          batchOf([`s${sequence}`], { producerId, producerEpoch: 0, baseSequence: sequence })
         for (let sequence = 0; sequence < 3; sequence++) {
           assert.strictEqual((yield* produce(east!, "t", batch(sequence))).baseOffset, sequence)
         }
@@ -238,7 +269,12 @@ describe("idempotent producers", () => {
         const gap = yield* produce(west!, "t", batch(7))
         assert.strictEqual(gap.errorCode, errorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER)
         assert.strictEqual((yield* produce(west!, "t", batch(3))).baseOffset, 3)
-        assert.deepStrictEqual(recordsOf((yield* fetch(west!, "t", { offset: 0 })).records), ["0:s0", "1:s1", "2:s2", "3:s3"])
+        assert.deepStrictEqual(recordsOf((yield* fetch(west!, "t", { offset: 0 })).records), [
+          "0:s0",
+          "1:s1",
+          "2:s2",
+          "3:s3"
+        ])
       })
     )
   )
@@ -285,7 +321,12 @@ describe("produce checks", () => {
         assert.strictEqual(answer.responses[0]!.partitionResponses[0]!.errorCode, errorCodes.UNKNOWN_TOPIC_OR_PARTITION)
         assert.deepStrictEqual(
           answer.responses[1]!.partitionResponses.map(({ errorCode }) => errorCode),
-          [errorCodes.CORRUPT_MESSAGE, errorCodes.NONE, errorCodes.UNKNOWN_TOPIC_OR_PARTITION, errorCodes.INVALID_RECORD]
+          [
+            errorCodes.CORRUPT_MESSAGE,
+            errorCodes.NONE,
+            errorCodes.UNKNOWN_TOPIC_OR_PARTITION,
+            errorCodes.INVALID_RECORD
+          ]
         )
         assert.deepStrictEqual(recordsOf((yield* fetch(east!, "t", { offset: 0 })).records), ["0:good"])
       })
@@ -318,7 +359,10 @@ describe("produce checks", () => {
     withCluster((_, [east]) =>
       Effect.gen(function* () {
         yield* createTopic(east!, "t")
-        assert.strictEqual((yield* produce(east!, "t", batchOf(["a"]), { acks: 2 })).errorCode, errorCodes.INVALID_REQUIRED_ACKS)
+        assert.strictEqual(
+          (yield* produce(east!, "t", batchOf(["a"]), { acks: 2 })).errorCode,
+          errorCodes.INVALID_REQUIRED_ACKS
+        )
         assert.strictEqual((yield* produce(east!, "t", batchOf(["a"]), { acks: 1 })).errorCode, errorCodes.NONE)
       })
     )
@@ -397,7 +441,8 @@ describe("buckets that fail", () => {
       Effect.gen(function* () {
         yield* createTopic(east!, "t")
         yield* produce(east!, "t", batchOf(["precious"]))
-        for (const plan of cluster.faults.values()) plan.add({ operation: "get", fault: { kind: "corrupt", byteIndex: 70 } })
+        for (const plan of cluster.faults.values())
+          plan.add({ operation: "get", fault: { kind: "corrupt", byteIndex: 70 } })
         const answer = yield* fetch(east!, "t", { offset: 0 })
         assert.strictEqual(answer.errorCode, errorCodes.KAFKA_STORAGE_ERROR)
         assert.deepStrictEqual(recordsOf(answer.records), [])

@@ -10,7 +10,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { Kafka, logLevel } from "kafkajs"
+import { Admin } from "@platformatic/kafka"
 import { PLAYGROUND_REGIONS } from "../../bin/playground-plan.ts"
 import { startKafka, type KafkaCluster } from "../peers/apache-kafka/kafka.ts"
 import { type Running, run, start, stop, waitUntil } from "../peers/child-process.ts"
@@ -93,7 +93,11 @@ export async function startPlayground(dir: string, options: ClusterOptions = {})
     },
     regionOf: (address) => Math.floor((Number(address.split(":").at(-1)) - port) / portStride),
     pidsOf: (region) => agentPids(dir, region),
-    killRegion: async (region) => await killPids(agentPids(dir, region)),
+    killRegion: async (region) => {
+      const pids = agentPids(dir, region)
+      if (pids.length === 0) throw new Error(`no agent of region ${region + 1} is alive to be killed`)
+      await killPids(pids)
+    },
     killEverything: async () => {
       // The playground first, or it would start its agents again.
       playground.running.kill("SIGKILL")
@@ -217,16 +221,11 @@ async function startStandIn(dir: string): Promise<Cluster> {
 }
 
 async function createTopic(bootstrap: string, topic: string, partitions: number, replicas: number): Promise<void> {
-  const kafka = new Kafka({ clientId: "system-test", brokers: bootstrap.split(","), logLevel: logLevel.NOTHING })
-  const admin = kafka.admin()
-  await admin.connect()
+  const admin = new Admin({ clientId: "system-test", bootstrapBrokers: bootstrap.split(","), timeout: 30_000 })
   try {
-    const created = await admin.createTopics({
-      topics: [{ topic, numPartitions: partitions, replicationFactor: replicas }]
-    })
-    if (!created) throw new Error(`topic ${topic} was there already`)
+    await admin.createTopics({ topics: [topic], partitions, replicas })
   } finally {
-    await admin.disconnect()
+    await admin.close()
   }
 }
 

@@ -32,7 +32,11 @@ export const leaders: SystemTest = {
       for (const answer of answers) checkLeaders(own, answer)
       assert.deepEqual(leadersOf(answers[0]), leadersOf(answers[1]), `agents of region ${region} name other leaders`)
     }
-    assert.equal(new Set(ids).size, agentsPerRegion * cluster.bootstrap.length, `a broker id is named twice: ${ids}`)
+    assert.equal(
+      new Set(ids).size,
+      agentsPerRegion * cluster.bootstrap.length,
+      `a broker id is named twice: ${ids.join(", ")}`
+    )
   }
 }
 

@@ -38,7 +38,7 @@ export class Requirements {
       case "confluent-kafka":
         return confluentMissing()
       case "franz-go":
-        return franzGoMissing()
+        return await franzGoMissing()
       case "package-list":
         return packageRecordsMissing()
       case "meridian":

@@ -9,9 +9,15 @@ import { type ConsumedRecord, type InputRecord, decodeFrames, encodeFrames } fro
 
 const folder = dirname(fileURLToPath(import.meta.url))
 const buildDeadlineMs = 300_000
+/** As go.mod says. */
+const goMinorMin = 26
 
-export function franzGoMissing(): string | undefined {
-  return isInstalled("go", ["version"]) ? undefined : "Go is missing: install Go 1.26 or newer"
+export async function franzGoMissing(): Promise<string | undefined> {
+  if (!isInstalled("go", ["version"])) return `Go is missing: install Go 1.${goMinorMin} or newer`
+  const version = (await run("go", ["version"], { deadlineMs: 30_000 })).stdout.toString()
+  const [, major, minor] = /go(\d+)\.(\d+)/.exec(version) ?? []
+  if (Number(major) > 1 || Number(minor) >= goMinorMin) return undefined
+  return `Go ${major}.${minor} is too old: install Go 1.${goMinorMin} or newer`
 }
 
 export async function franzGoProduce(options: {

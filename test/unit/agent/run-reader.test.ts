@@ -6,80 +6,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
-import { type RunReader as Service, RunReader, layer, sliceRun } from "#core/agent/run-reader.ts"
-import { type RunRef, type SegmentRef } from "#core/log/fold.ts"
+import { type RunReader as Service, RunReader, layer } from "#core/agent/run-reader.ts"
+import { type RunRef } from "#core/log/fold.ts"
 import { limits } from "#core/model/limits.ts"
 import { SegmentStore, SegmentUnreadable } from "#core/ports/segment-store.ts"
 import * as batchHeader from "#core/records/batch-header.ts"
-import { buildBatch } from "#core/records/build-batch.ts"
 import { crc32c } from "#core/records/crc32c.ts"
-
-const APPEND_TIME_MS = 1_800_000_000_123
-
-const batch = (records: number, valueBytes = 20): Buffer =>
-  buildBatch({
-    records: Array.from({ length: records }, (_, index) => ({
-      key: Buffer.from(`k${index}`),
-      value: Buffer.alloc(valueBytes, index + 1)
-    })),
-    timestampMs: 1_700_000_000_000
-  })
-
-interface RunPlan {
-  /** Records of each batch. */
-  readonly batches: ReadonlyArray<number>
-  readonly baseOffset: number
-  readonly excluded?: ReadonlyArray<number>
-  readonly timestampType?: "create" | "append"
-  readonly valueBytes?: number
-}
-
-interface MadeSegment {
-  readonly bytes: Buffer
-  readonly runs: ReadonlyArray<RunRef>
-}
-
-let lastSegment = 0
-
-/** A segment of the runs; each group of runs is one block. */
-const makeSegment = (...blocks: ReadonlyArray<ReadonlyArray<RunPlan>>): MadeSegment => {
-  const parts: Array<Buffer> = [Buffer.from("MERIDIAN")]
-  const blockOffsets: Array<number> = []
-  const segment: SegmentRef = {
-    segmentId: (++lastSegment).toString(16).padStart(32, "0"),
-    createdAtMs: 1,
-    bucketSet: "quorum",
-    ackedBuckets: ["b1"],
-    segmentBytes: 0,
-    blockOffsets,
-    appendTimeMs: APPEND_TIME_MS
-  }
-  const runs: Array<RunRef> = []
-  let at = 8
-  for (const block of blocks) {
-    blockOffsets.push(at)
-    for (const plan of block) {
-      const bytes = Buffer.concat(plan.batches.map((records) => batch(records, plan.valueBytes)))
-      const excluded = plan.excluded ?? []
-      const offsets = plan.batches.filter((_, index) => !excluded.includes(index)).reduce((sum, each) => sum + each, 0)
-      runs.push({
-        segment,
-        byteOffset: at,
-        byteLength: bytes.length,
-        crc: crc32c(bytes),
-        baseOffset: plan.baseOffset,
-        nextOffset: plan.baseOffset + offsets,
-        maxTimestampMs: 1_700_000_000_000,
-        timestampType: plan.timestampType ?? "create",
-        excluded
-      })
-      parts.push(bytes)
-      at += bytes.length
-    }
-  }
-  blockOffsets.push(at)
-  return { bytes: Buffer.concat(parts), runs }
-}
+import { APPEND_TIME_MS, type MadeSegment, type RunPlan, makeSegment, offsetsOf } from "./made-segment.ts"
 
 /** Gives the copies in order, the first that passes the check; counts reads; waits at the gate if there is one. */
 class StubStore {
@@ -132,13 +65,6 @@ const readRun = (reader: Reader, run: RunRef): Effect.Effect<Buffer, SegmentUnre
     const read = reader.read(run)
     return Buffer.isBuffer(read) ? Effect.succeed(read) : read
   })
-
-const offsetsOf = (chunks: ReadonlyArray<Buffer>): ReadonlyArray<number> => {
-  const offsets: Array<number> = []
-  for (const chunk of chunks)
-    batchHeader.walkBatches(chunk, (at) => void offsets.push(batchHeader.baseOffset(chunk, at)))
-  return offsets
-}
 
 const flipped = (bytes: Buffer, at: number): Buffer => {
   const copy = Buffer.from(bytes)
@@ -484,95 +410,5 @@ describe("memory", () => {
       const late = yield* Effect.forkChild(readRun(waiting.reader, segment.runs[0]!), { startImmediately: true })
       assert.isTrue(Exit.isFailure(yield* Fiber.await(late)))
     })
-  })
-})
-
-describe("a slice of a run", () => {
-  // Four batches of 2, 3, 1 and 4 records; the second was not accepted. Offsets 10-11, -, 12, 13-16.
-  const store = new StubStore()
-  const segment = makeSegment([{ batches: [2, 3, 1, 4], baseOffset: 10, excluded: [1] }])
-  const run = segment.runs[0]!
-  const sizes = [2, 3, 1, 4].map((records) => batch(records).length)
-  const bytesMax = 1_000_000
-
-  const withRun = (use: (bytes: Buffer) => void) => {
-    store.hold(segment)
-    return withReader(store, (reader) => Effect.map(readRun(reader, run), use))
-  }
-
-  it.effect("begins with the batch that contains the offset, and cuts out what was not accepted", () =>
-    withRun((bytes) => {
-      const cases: ReadonlyArray<readonly [fromOffset: number, offsets: ReadonlyArray<number>, chunks: number]> = [
-        [0, [10, 12, 13], 2],
-        [10, [10, 12, 13], 2],
-        [11, [10, 12, 13], 2],
-        [12, [12, 13], 1],
-        [13, [13], 1],
-        [16, [13], 1],
-        [17, [], 0]
-      ]
-      for (const [fromOffset, offsets, chunks] of cases) {
-        const slice = sliceRun(bytes, run, { fromOffset, bytesMax, minOneBatch: false })
-        assert.deepStrictEqual(offsetsOf(slice.chunks), offsets, String(fromOffset))
-        assert.lengthOf(slice.chunks, chunks)
-        assert.isTrue(slice.isWhole)
-        assert.strictEqual(
-          slice.bytes,
-          slice.chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-        )
-      }
-    })
-  )
-
-  it.effect("has whole batches only, at most so many bytes", () =>
-    withRun((bytes) => {
-      const [first, , third, fourth] = sizes as [number, number, number, number]
-      const cases: ReadonlyArray<readonly [bytesMax: number, offsets: ReadonlyArray<number>]> = [
-        [0, []],
-        [first - 1, []],
-        [first, [10]],
-        [first + third - 1, [10]],
-        [first + third, [10, 12]],
-        [first + third + fourth - 1, [10, 12]],
-        [first + third + fourth, [10, 12, 13]]
-      ]
-      for (const [max, offsets] of cases) {
-        const slice = sliceRun(bytes, run, { fromOffset: 10, bytesMax: max, minOneBatch: false })
-        assert.deepStrictEqual(offsetsOf(slice.chunks), offsets, String(max))
-        assert.isAtMost(slice.bytes, max)
-        assert.strictEqual(slice.isWhole, offsets.length === 3)
-      }
-    })
-  )
-
-  it.effect("has one batch however large where one is asked for", () =>
-    withRun((bytes) => {
-      const slice = sliceRun(bytes, run, { fromOffset: 14, bytesMax: 1, minOneBatch: true })
-      assert.deepStrictEqual(offsetsOf(slice.chunks), [13])
-      assert.deepStrictEqual(
-        offsetsOf(sliceRun(bytes, run, { fromOffset: 10, bytesMax: 1, minOneBatch: true }).chunks),
-        [10]
-      )
-    })
-  )
-
-  it.effect("copies nothing", () =>
-    withRun((bytes) => {
-      for (const chunk of sliceRun(bytes, run, { fromOffset: 10, bytesMax, minOneBatch: true }).chunks) {
-        assert.strictEqual(chunk.buffer, bytes.buffer)
-      }
-    })
-  )
-
-  it.effect("is right with excluded batches at both ends", () => {
-    const ends = makeSegment([{ batches: [1, 1, 1, 1], baseOffset: 0, excluded: [0, 3] }])
-    store.hold(ends)
-    return withReader(store, (reader) =>
-      Effect.map(readRun(reader, ends.runs[0]!), (bytes) => {
-        const slice = sliceRun(bytes, ends.runs[0]!, { fromOffset: 0, bytesMax, minOneBatch: true })
-        assert.deepStrictEqual(offsetsOf(slice.chunks), [0, 1])
-        assert.isTrue(slice.isWhole)
-      })
-    )
   })
 })

@@ -1,10 +1,10 @@
 /**
  * Goal: no bytes make the decoder do anything but answer or throw ProtocolError, and a length that lies costs no
  * memory. Method: in goldens of every API and version each position is overwritten with what a length or count could
- * lie (as one byte, int16, int32, varint: huge, negative, off by one); seeded noise; and counts that promise far more
- * than there is.
+ * lie (as one byte, int16, int32, varint: huge, negative, off by one; only every seventh position in versions between
+ * the telling ones); seeded noise; and counts that promise far more than there is.
  */
-import { assert, describe, it } from "vitest"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { limits } from "#core/model/limits.ts"
 import { Metadata } from "#core/protocol/api/03-metadata.ts"
 import { CreateTopics } from "#core/protocol/api/19-create-topics.ts"
@@ -18,6 +18,11 @@ import { seededRandom } from "./random-message.ts"
 
 const SEED = 90_210
 const goldens = readGoldens()
+
+// Very many errors: their stacks would take most of the time.
+const { stackTraceLimit } = Error
+beforeAll(() => void (Error.stackTraceLimit = 0))
+afterAll(() => void (Error.stackTraceLimit = stackTraceLimit))
 
 /** "decoded", or the reason of the ProtocolError; anything else that is thrown fails the test. */
 const outcomeOf = (message: Message, version: number, bytes: Buffer): string => {
@@ -59,7 +64,7 @@ const isTelling = (api: Api, version: number): boolean =>
 
 describe("lengths and counts that lie", () => {
   for (const api of kafkaApis) {
-    it(`${api.name}: at every position of every version`, () => {
+    it(`${api.name}: in every version`, () => {
       const outcomes = new Map<string, number>()
       for (const { message, version, body } of goldens.filter(
         (golden) => golden.api === api && golden.mode === "full"

@@ -31,6 +31,9 @@ const problemsOf = (text: string): ReadonlyArray<string> => {
   return result.failure.problems.map(({ path, message }) => `${path}: ${message}`)
 }
 
+const pathsOf = (problems: ReadonlyArray<string>): ReadonlyArray<string> =>
+  problems.map((problem) => problem.slice(0, problem.indexOf(":"))).toSorted()
+
 const topologyOf = (text: string): Topology => {
   const result = parseTopology(text, "/etc/meridian/topology.yaml")
   if (Result.isFailure(result)) throw result.failure
@@ -187,11 +190,7 @@ describe("a wrong topology", () => {
         document.buckets[0].url = 5
       })
     )
-    assert.deepStrictEqual(shape.map((problem) => problem.split(":")[0]).toSorted(), [
-      "buckets[0].url",
-      "cluster",
-      "clutser"
-    ])
+    assert.deepStrictEqual(pathsOf(shape), ["buckets[0].url", "cluster", "clutser"])
     const meaning = problemsOf(
       withChange((document) => {
         document.buckets[0].url = "nowhere"
@@ -200,7 +199,7 @@ describe("a wrong topology", () => {
         document.settings = { nope: 1, "cache.bytes": -1 }
       })
     )
-    assert.deepStrictEqual(meaning.map((problem) => problem.split(":")[0]).toSorted(), [
+    assert.deepStrictEqual(pathsOf(meaning), [
       "buckets[0].url",
       "buckets[1].region",
       "metadata.url",

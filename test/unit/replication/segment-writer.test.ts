@@ -256,6 +256,41 @@ describe("a bucket that hangs", () => {
   )
 })
 
+describe("a bucket that is suspended", () => {
+  it.effect("is called in when another one fails meanwhile, before the write is given up", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld()
+      const [, second, third] = world.buckets
+      const remove = second!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
+      for (let index = 0; index < 3; index++) yield* timed(world.store.write(yield* makeAddress, CHUNKS), 10)
+      assert.strictEqual(world.status.buckets()[1]!.writes, "suspended")
+      remove()
+      third!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
+      const address = yield* makeAddress
+      const { exit } = yield* timed(world.store.write(address, CHUNKS), 10)
+      assert.deepStrictEqual(Exit.isSuccess(exit) ? exit.value.ackedBuckets : [], ["b1", "b2"])
+      assert.deepStrictEqual(yield* missingBuckets(world, address.segmentId), ["b3"])
+      assert.strictEqual(world.status.counters.buckets["b2"]!.putSkips, 0)
+      assert.strictEqual(world.status.buckets()[1]!.writes, "healthy")
+    })
+  )
+
+  it.effect("is not called in once the deadline has passed", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld()
+      const [first, second, third] = world.buckets
+      const remove = second!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
+      for (let index = 0; index < 3; index++) yield* timed(world.store.write(yield* makeAddress, CHUNKS), 10)
+      remove()
+      for (const each of [first!, third!]) each.plan.add({ operation: "put", fault: { kind: "hang", when: "before" } })
+      const { exit, tookMs } = yield* timed(world.store.write(yield* makeAddress, CHUNKS))
+      assert.isTrue(Exit.isFailure(exit))
+      assert.strictEqual(tookMs, limits.putTimeoutMs)
+      for (const each of world.status.buckets()) assert.strictEqual(each.unfinishedPuts, 0)
+    })
+  )
+})
+
 describe("a write", () => {
   it.effect("whose caller is interrupted leaves its copies running", () =>
     Effect.gen(function* () {

@@ -1,4 +1,7 @@
-/** Segment keys: rejects first, then round trips, order and the calendar against the platform's own. Randomness is seeded. */
+/**
+ * Segment keys: rejects first, then round trips, order and the calendar against the platform's own. Randomness is
+ * seeded.
+ */
 import { assert, describe, it } from "vitest"
 import { keyFault } from "#backends/object/request-check.ts"
 import {
@@ -96,7 +99,7 @@ describe("segment keys", () => {
 })
 
 describe("UTC text", () => {
-  it("agrees with the platform's calendar on every day up to the year 2200, and on the days around leap years later", () => {
+  it("agrees with the platform's calendar on every day up to the year 2200, and around leap days later", () => {
     for (let day = 0; day < 84_006; day++) {
       const timeMs = day * 86_400_000 + ((day * 7_919) % 86_400_000)
       assert.strictEqual(utcText(timeMs), new Date(timeMs).toISOString())

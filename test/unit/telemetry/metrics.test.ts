@@ -56,10 +56,7 @@ describe("metrics", () => {
         Scope.provide(scope)
       )
       writes = 7
-      assert.strictEqual(
-        sample(yield* text, "meridian_bucket_writes_total", ['bucket="b1"', 'outcome="acked"']),
-        7
-      )
+      assert.strictEqual(sample(yield* text, "meridian_bucket_writes_total", ['bucket="b1"', 'outcome="acked"']), 7)
       yield* Scope.close(scope, Exit.void)
       writes = 9
       assert.strictEqual(sample(yield* text, "meridian_bucket_writes_total"), 7)
