@@ -242,6 +242,19 @@ describe("playground", () => {
     assert.strictEqual(await second.stop("SIGTERM"), 0)
   })
 
+  it("a second Ctrl-C does not wait for an agent that hangs", async () => {
+    const playground = await start(temporaryDirectory())
+    const { meridian } = playground
+    const agents = PLAYGROUND_REGIONS.map((_, region) => playground.pidOf(region)!)
+    process.kill(agents[0]!, "SIGSTOP")
+    let exitCode: number | null | undefined
+    void meridian.ended.then((ended) => (exitCode = ended.exitCode))
+    // Those shortly after the first are one keypress with it.
+    await until("ended", () => exitCode !== undefined || (meridian.child.kill("SIGINT"), false))
+    assert.strictEqual(exitCode, 130)
+    await until("agents ended", () => !agents.some(isAlive))
+  })
+
   it("killed with all its agents, it starts again at once with everything that was acknowledged", async () => {
     const dir = temporaryDirectory()
     const first = await start(dir)

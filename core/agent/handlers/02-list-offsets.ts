@@ -93,7 +93,8 @@ const answerPartition = (
       errorCode: KAFKA.NONE,
       timestamp: timestampMs,
       offset,
-      leaderEpoch: offset < 0 ? -1 : 0
+      // Older versions cannot carry one.
+      leaderEpoch: options.apiVersion < 4 || offset < 0 ? -1 : 0
     })
   })
 }
