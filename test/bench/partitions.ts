@@ -1,8 +1,8 @@
 /**
  * What many partitions in every flush cost: the same records per second spread over 1,000 partitions and over 10.
  *
- * Each request carries 1,000 records of 1 KiB: 100 for each of 10 partitions, or one for each of 1,000, so the second has
- * a hundred times the batches, entries and index work of the first for the same bytes.
+ * Each request carries 1,000 records of 1 KiB: 100 for each of 10 partitions, or one for each of 1,000, so the second
+ * has a hundred times the batches, entries and index work of the first for the same bytes.
  */
 import { startPlayground } from "../system/harness.ts"
 import { type Benchmark, type Figures, printTable, randomBatch, recordBytes, rounded } from "./benchmark.ts"

@@ -1,9 +1,9 @@
 /**
  * A socket that sends Kafka requests whose bytes were made beforehand, and takes answers apart no further than needed.
  *
- * A load generator must cost less than what it loads: no client library, no decoding of records, one growing buffer only
- * for an answer that comes in pieces. Requests are of the last versions without tagged fields, which both Meridian and
- * Apache Kafka speak: Produce 7 and Fetch 11. Answers come in the order of their requests.
+ * A load generator must cost less than what it loads: no client library, no decoding of records, one growing buffer
+ * only for an answer that comes in pieces. Requests are of the last versions without tagged fields, which both Meridian
+ * and Apache Kafka speak: Produce 7 and Fetch 11. Answers come in the order of their requests.
  */
 import { connect, type Socket } from "node:net"
 

@@ -1,8 +1,8 @@
 /**
  * The benchmarks: `npm run bench [-- --quick] [-- NAME…]`.
  *
- * Prints a table per benchmark and, last, one line of JSON with all figures. Names are those of the benchmarks below and of
- * the micro benchmarks (files NAME.bench.ts of this folder). Benchmarks that compare with Apache
+ * Prints a table per benchmark and, last, one line of JSON with all figures. Names are those of the benchmarks below
+ * and of the micro benchmarks (files NAME.bench.ts of this folder). Benchmarks that compare with Apache
  * Kafka are left out, with the reason, where Java or Maven is missing. Nothing that was started lives on.
  *
  * Exit code 1 when a benchmark failed, 2 for a name that nothing has.

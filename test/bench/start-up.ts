@@ -1,4 +1,4 @@
-/** How long a playground of three regions takes from its command to the line that says "ready": first, and with data. */
+/** How long a playground of three regions takes from its command to the line that says "ready", new and with data. */
 import { join } from "node:path"
 import { startPlayground } from "../system/harness.ts"
 import { type Benchmark, median, printTable, rounded } from "./benchmark.ts"

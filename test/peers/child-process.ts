@@ -1,8 +1,8 @@
 /**
  * Foreign programs as children: started in a process group of their own, each with a deadline, ended by pid.
  *
- * Invariant: when the process that imported this file ends, for whatever reason it can still see, nothing that it started
- * lives on. It must not look for processes by name, and must never signal a pid that it did not start.
+ * Invariant: when the process that imported this file ends, for whatever reason it can still see, nothing that it
+ * started lives on. It must not look for processes by name, and must never signal a pid that it did not start.
  */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process"
 import { createWriteStream } from "node:fs"

@@ -1,8 +1,8 @@
 /**
  * The two JavaScript clients of npm: kafkajs as a producer, @platformatic/kafka as a producer and a consumer.
  *
- * Neither has a public consumer without a group, so kafkajs only produces here. @platformatic/kafka has a public fetch by
- * broker, topic id and offset: that is the consumer below. Keys decide partitions by each client's own partitioner.
+ * Neither has a public consumer without a group, so kafkajs only produces here. @platformatic/kafka has a public fetch
+ * by broker, topic id and offset: that is the consumer below. Keys decide partitions by each client's own partitioner.
  */
 import { Consumer, Producer, type MessageToProduce } from "@platformatic/kafka"
 import { Kafka, logLevel } from "kafkajs"

@@ -1,6 +1,6 @@
 /**
- * Three regions on this machine: Meridian's playground, or a real Apache Kafka of three nodes that stands in for it while
- * the tests themselves are tried.
+ * Three regions on this machine: Meridian's playground, or a real Apache Kafka of three nodes that stands in for it
+ * while the tests themselves are tried.
  *
  * The playground gets free ports and a folder of its own. It writes the process id of
  * each agent to `DIR/agents/NAME.pid`; by these the harness kills a region. Invariant: everything that was started is
@@ -20,7 +20,7 @@ export interface ClusterOptions {
   readonly agentsPerRegion?: number
   /** Whether a killed agent is started again by the playground; "never" leaves it dead. */
   readonly restart?: "always" | "never"
-  /** "npm" starts by `npm start`, as a user does; "program" the bundle itself, whose process can then be killed at once. */
+  /** "npm" starts by `npm start`, as a user does; "program" the bundle itself, which a kill ends at once. */
   readonly by?: "npm" | "program"
 }
 
@@ -145,7 +145,7 @@ async function launch(
   return { running, readyMs: performance.now() - startedAtMs }
 }
 
-/** Any call of the command builds the bundle where sources are newer; which is started then, without wrappers around it. */
+/** Any call of the command builds the bundle where sources are newer; started then without wrappers. */
 let built: Promise<unknown> | undefined
 async function build(): Promise<void> {
   built ??= run(process.execPath, [join(root, "bin", "meridian.mjs"), "--version"], { deadlineMs: buildDeadlineMs })
@@ -229,7 +229,7 @@ async function createTopic(bootstrap: string, topic: string, partitions: number,
   }
 }
 
-/** A base port from which every port that a playground may take is free now; below the range of outgoing connections. */
+/** A base port whose playground finds all its ports free now; below the range of outgoing connections. */
 export async function freePorts(): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt++) {
     const base = nextBase()

@@ -5,7 +5,7 @@ import { type KcatMetadata, kcatMetadata } from "../peers/kcat.ts"
 import { type Cluster } from "./harness.ts"
 import { type SystemTest } from "./system-test.ts"
 
-/** Enough that an even choice by hashing leaves no agent with less than a quarter (less likely than one in a million). */
+/** Enough that an even choice by hashing leaves no agent with less than a quarter (one in a million). */
 const partitions = 100
 const agentsPerRegion = 2
 const membershipDeadlineMs = 20_000

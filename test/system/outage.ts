@@ -1,9 +1,9 @@
 /**
  * Idempotent producers that know all regions go through an outage; afterwards everything acknowledged is there once.
  *
- * Faults: the agents of one region die by SIGKILL and stay dead; the bucket of one region becomes unusable in three ways;
- * every process dies at once and starts again on the same data, also several times at moments that a seed decides. The
- * pause, the longest time without an acknowledgement, is printed.
+ * Faults: the agents of one region die by SIGKILL and stay dead; the bucket of one region becomes unusable in three
+ * ways; every process dies at once and starts again on the same data, also several times at moments that a seed
+ * decides. The pause, the longest time without an acknowledgement, is printed.
  */
 import { strict as assert } from "node:assert"
 import { chmodSync, renameSync, rmSync, writeFileSync } from "node:fs"

@@ -1,8 +1,8 @@
 /**
  * Real input: what apt knows about every available package, one stanza per record, keyed by the package's name.
  *
- * Some 60,000 records and 50 MB of text with line feeds and non-ASCII letters; names come up more than once where several
- * versions exist, so keys repeat.
+ * Some 60,000 records and 50 MB of text with line feeds and non-ASCII letters; names come up more than once where
+ * several versions exist, so keys repeat.
  */
 import { spawnSync } from "node:child_process"
 import { type InputRecord } from "../peers/record-frames.ts"

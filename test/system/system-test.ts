@@ -1,8 +1,8 @@
 /**
  * What a system test is: a name, what it needs on the machine, and a function that throws when something is wrong.
  *
- * A test owns nothing global. It works in `context.dir`, starts clusters through the context only (so that the runner can
- * end them), and gives every step a deadline.
+ * A test owns nothing global. It works in `context.dir`, starts clusters through the context only (so that the runner
+ * can end them), and gives every step a deadline.
  */
 import { type Cluster, type ClusterOptions } from "./harness.ts"
 import { type Need } from "./requirements.ts"

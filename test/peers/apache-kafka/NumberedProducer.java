@@ -10,8 +10,8 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * An idempotent producer that numbers its records and says which were acknowledged.
  *
  * <p>Usage: NumberedProducer BOOTSTRAP TOPIC PARTITIONS FIRST RECORDS_PER_SECOND [KEY=VALUE ...]. Number n goes to
- * partition n modulo PARTITIONS, so that each partition must hold its numbers in rising order. It runs until its standard
- * input ends. One line per event: "ACK number partition offset milliseconds", "FAIL number reason",
+ * partition n modulo PARTITIONS, so that each partition must hold its numbers in rising order. It runs until its
+ * standard input ends. One line per event: "ACK number partition offset milliseconds", "FAIL number reason",
  * "LEADER host:port" of partition 0 once it knows it, "END sent" at last.
  */
 public final class NumberedProducer {
@@ -55,7 +55,8 @@ public final class NumberedProducer {
         }
         long number = first + sent++;
         int partition = (int) (number % partitions);
-        producer.send(new ProducerRecord<>(topic, partition, "k" + partition, Long.toString(number)), (answer, error) -> {
+        var record = new ProducerRecord<>(topic, partition, "k" + partition, Long.toString(number));
+        producer.send(record, (answer, error) -> {
           unanswered.release();
           if (error == null) {
             say("ACK " + number + " " + partition + " " + answer.offset() + " " + System.currentTimeMillis());

@@ -1,9 +1,9 @@
 /**
  * Apache Kafka's jars and our own small Java programs, fetched and compiled once into the peer cache.
  *
- * Invariant: a folder of the cache is complete or absent (made aside, then renamed), and its name holds a hash of what it
- * was made from, so that a change of pom.xml or of a program never meets old jars or classes. It must not install Java
- * or Maven: it says that they are missing.
+ * Invariant: a folder of the cache is complete or absent (made aside, then renamed), and its name holds a hash of what
+ * it was made from, so that a change of pom.xml or of a program never meets old jars or classes. It must not install
+ * Java or Maven: it says that they are missing.
  */
 import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs"
@@ -64,7 +64,7 @@ export function javaArguments(classPath: string, heapMiB: number): string[] {
   return [`-Xmx${heapMiB}m`, "-XX:+ExitOnOutOfMemoryError", log, "-cp", classPath]
 }
 
-/** Downloads one jar and unpacks the entries that match a pattern of `jar xf`; for the message schemas of the clients. */
+/** Unpacks one of Kafka's own jars: `kafka-clients` holds the message schemas. */
 export async function unpackKafkaJar(artifact: string, target: string): Promise<void> {
   const jars = await installKafka()
   const version = /<kafka.version>([^<]*)</.exec(readFileSync(join(kit, "pom.xml"), "utf8"))?.[1] ?? ""

@@ -1,7 +1,7 @@
 """Debian's python3-confluent-kafka (librdkafka) as a peer of the system tests.
 
 client.py produce  BOOTSTRAP TOPIC [KEY=VALUE ...]             records as frames on standard input, all acknowledged
-client.py consume  BOOTSTRAP TOPIC                             every record up to the present end, as frames, by assign()
+client.py consume  BOOTSTRAP TOPIC                             every record up to the present end, by assign()
 client.py numbered BOOTSTRAP TOPIC PARTITIONS FIRST RATE       numbered records until standard input ends
 client.py admin    BOOTSTRAP TOPIC                             creates, lists, asks offsets by time, deletes; says "OK"
 
