@@ -1,7 +1,7 @@
 /** TCP behind core/ports/network.ts, on node:net. */
 import * as net from "node:net"
 import { Effect, Layer } from "effect"
-import { ListenError, Network, type Transport } from "#core/ports/network.ts"
+import { type AcceptedTransport, type ByteSink, ListenError, Network, type Transport } from "#core/ports/network.ts"
 
 const reasonOf = (code: string | undefined): ListenError["reason"] => {
   switch (code) {
@@ -19,12 +19,11 @@ const reasonOf = (code: string | undefined): ListenError["reason"] => {
 }
 
 /** A connected socket as the port has it, whichever side opened it. */
-export const transportOf = (socket: net.Socket): Transport => ({
+const connectedOf = (socket: net.Socket) => ({
   peer: `${socket.remoteAddress ?? "unknown"}:${socket.remotePort ?? 0}`,
-  onData: (listener) => void socket.on("data", listener),
-  onClose: (listener) => void socket.once("close", () => listener()),
-  onDrain: (listener) => void socket.on("drain", listener),
-  write: (chunks, taken) => {
+  onClose: (listener: () => void) => void socket.once("close", () => listener()),
+  onDrain: (listener: () => void) => void socket.on("drain", listener),
+  write: (chunks: ReadonlyArray<Uint8Array>, taken: () => void): "more" | "full" => {
     if (socket.destroyed || chunks.length === 0) {
       queueMicrotask(taken)
       return "more"
@@ -41,19 +40,79 @@ export const transportOf = (socket: net.Socket): Transport => ({
   destroy: () => void socket.destroy()
 })
 
+export const transportOf = (socket: net.Socket): Transport => ({
+  ...connectedOf(socket),
+  onData: (listener) => void socket.on("data", listener)
+})
+
+/**
+ * Node reads into memory of the caller's own (`onread`) only for sockets that are made for it, and a server makes its own
+ * ones. So the accepted connection's handle moves to a second socket: the only use of a private field of Node's, guarded by
+ * a test (test/unit/network/tcp.test.ts) and without harm where it should vanish: then bytes are copied once more.
+ */
+const reopen = (accepted: net.Socket, sink: ByteSink): net.Socket => {
+  const owner = accepted as unknown as { _handle: unknown }
+  const handle = owner._handle
+  if (handle === null || handle === undefined) {
+    accepted.on("data", (chunk: Buffer) => copyInto(sink, chunk))
+    return accepted
+  }
+  owner._handle = null
+  const onread = {
+    buffer: () => sink.room(),
+    callback: (bytes: number, memory: Buffer) => {
+      // The very first read goes where nobody had said yet.
+      if (memory === BEFORE_SINK) copyInto(sink, memory.subarray(0, bytes))
+      else sink.received(bytes)
+      return true
+    }
+  }
+  return new net.Socket({ handle, onread, readable: true, writable: true } as unknown as net.SocketConstructorOpts)
+}
+
+const copyInto = (sink: ByteSink, chunk: Buffer): void => {
+  for (let at = 0; at < chunk.length; ) {
+    const bytes = chunk.copy(sink.room(), 0, at)
+    sink.received(bytes)
+    at += bytes
+  }
+}
+
+const BEFORE_SINK = Buffer.allocUnsafeSlow(64 * 1024)
+
+/** Until the owner of a connection says where its bytes go, nothing is read. */
+const NOWHERE: ByteSink = { room: () => BEFORE_SINK, received: () => {} }
+
+const accept = (accepted: net.Socket, onConnection: (transport: AcceptedTransport) => void): net.Socket => {
+  let sink = NOWHERE
+  const socket = reopen(accepted, { room: () => sink.room(), received: (bytes) => sink.received(bytes) })
+  // Resets and broken pipes are everyday; "close" follows each of them.
+  socket.on("error", () => socket.destroy())
+  socket.setNoDelay(true)
+  socket.setKeepAlive(true)
+  onConnection({
+    ...connectedOf(socket),
+    readInto: (given) => {
+      sink = given
+      socket.resume()
+    }
+  })
+  return socket
+}
+
 const listen: Network["Service"]["listen"] = Effect.fn("Network.listen")(function* (options) {
   const { host, port } = options
   const sockets = new Set<net.Socket>()
-  const server = net.createServer({ noDelay: true, keepAlive: true, highWaterMark: 256 * 1024 }, (socket) => {
+  const server = net.createServer({ pauseOnConnect: true }, (accepted) => {
+    // Node's own maxConnections counts sockets that it made.
+    if (sockets.size >= options.connectionsMax) return void accepted.destroy()
+    const socket = accept(accepted, options.onConnection)
     sockets.add(socket)
     socket.once("close", () => sockets.delete(socket))
-    // Resets and broken pipes are everyday; "close" follows each of them.
-    socket.on("error", () => socket.destroy())
-    options.onConnection(transportOf(socket))
   })
-  server.maxConnections = options.connectionsMax
-  const close = Effect.callback<void>((resume) => {
-    server.close(() => resume(Effect.void))
+  // Not awaited: Node waits for the sockets that it made, whose connections have moved.
+  const close = Effect.sync(() => {
+    server.close()
     for (const socket of sockets) socket.destroy()
   })
   yield* Effect.acquireRelease(

@@ -10,7 +10,7 @@ import { CommitLog } from "#core/log/commit-log.ts"
 import { limits } from "#core/model/limits.ts"
 import { ClusterView } from "#core/ports/cluster-view.ts"
 import { Entropy } from "#core/ports/entropy.ts"
-import { Network, type Transport } from "#core/ports/network.ts"
+import { type AcceptedTransport, Network } from "#core/ports/network.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
 import { ByteBudget } from "./byte-budget.ts"
 import { type Answer, Connection, type ConnectionContext, type Hangup, type RequestDispatcher } from "./connection.ts"
@@ -108,7 +108,7 @@ const serve = Effect.fnUntraced(function* (
       report(Effect.logWarning("connection closed", { peer: connection.info.peer, reason }))
     }
   }
-  const accept = (transport: Transport): void => {
+  const accept = (transport: AcceptedTransport): void => {
     counters.connectionsAccepted++
     open.add(new Connection(transport, listener, context))
   }

@@ -11,7 +11,7 @@
  * It knows no API: `RequestDispatcher` turns a frame into an effect that yields an answer.
  */
 import { type Effect, Exit, type Fiber } from "effect"
-import { type Transport } from "#core/ports/network.ts"
+import { type AcceptedTransport } from "#core/ports/network.ts"
 import { limits } from "#core/model/limits.ts"
 import { type ByteBudget } from "./byte-budget.ts"
 import { FrameReader } from "./frame-reader.ts"
@@ -60,7 +60,7 @@ interface Slot {
 
 export class Connection {
   readonly info: ConnectionInfo
-  readonly #transport: Transport
+  readonly #transport: AcceptedTransport
   readonly #context: ConnectionContext
   readonly #reader: FrameReader
   /** Frames that have not started, in order. */
@@ -78,7 +78,7 @@ export class Connection {
   #taken = 0
   #seen = { received: -1, taken: -1, receivedAtMs: 0, takenAtMs: 0 }
 
-  constructor(transport: Transport, listener: string, context: ConnectionContext) {
+  constructor(transport: AcceptedTransport, listener: string, context: ConnectionContext) {
     this.info = { peer: transport.peer, listener }
     this.#transport = transport
     this.#context = context
@@ -89,15 +89,18 @@ export class Connection {
       onInvalid: (bytes) =>
         this.end(`a frame of ${bytes} bytes was announced; at most ${context.frameBytesMax} are allowed`, "fault")
     })
-    transport.onData((chunk) => {
-      this.#received++
-      this.#reader.push(chunk)
-    })
     transport.onDrain(() => {
       this.#outputFull = false
       this.#start()
     })
     transport.onClose(() => this.end("closed by the peer", "orderly"))
+    transport.readInto({
+      room: () => this.#reader.room(),
+      received: (bytes) => {
+        this.#received++
+        this.#reader.received(bytes)
+      }
+    })
   }
 
   get isEnded(): boolean {

@@ -1,12 +1,14 @@
 /**
  * Cuts a byte stream into request frames [pure].
  *
- * Zero or one copy: a frame that lies within one chunk is handed out as a view of it; one that spans chunks is gathered
- * into a buffer of its own, which grows with what really arrived (a client that announces 100 MiB and sends ten bytes costs
- * a small buffer).
+ * It says where the next bytes shall be read into (`room`), so a large frame is copied once in all, from the kernel to its
+ * own buffer. Between frames that place is one buffer shared by all readers: reading and cutting up happen in one turn, and
+ * a connection that waits for its next request costs no memory. What a frame has in the shared buffer is copied out of it.
+ *
+ * A frame's buffer grows with what really arrived: a client that announces 100 MiB and sends ten bytes costs little.
  *
  * Memory for a frame is asked for before it is gathered: `admit` answers whether the frame may be read now. When it says
- * no, the reader keeps the rest of the chunk and stops until `resume`.
+ * no, the reader keeps what it has of it and stops until `resume`.
  */
 import { assert } from "#core/model/assert.ts"
 
@@ -22,19 +24,22 @@ export interface FrameReaderOptions {
 
 /** Smallest frame that can be a request: api key, version, correlation id. */
 const FRAME_BYTES_MIN = 8
-/** First size of the buffer of a frame that spans chunks. */
+/** A frame's buffer has its whole size up to here, beyond it grows by doubling. */
 const GATHER_BYTES_FIRST = 2 * 1024 * 1024
 
 const EMPTY = Buffer.alloc(0)
+/** Where reads between frames go. Small requests fit; of a large one only the beginning is copied out of it. */
+const SHARED = Buffer.allocUnsafeSlow(64 * 1024)
 
 export class FrameReader {
   readonly #options: FrameReaderOptions
-  /** What of the last chunk is not consumed yet (at most one chunk, or the few bytes of a split length prefix). */
+  /** Bytes that came and are not consumed: the few of a split length prefix, or what stands behind a refused frame. */
   #rest: Buffer = EMPTY
   /** Bytes of the frame under way, -1 between frames. */
   #frameBytes = -1
   #gathered: Buffer = EMPTY
   #gatheredBytes = 0
+  #readsInto: "shared" | "frame" = "shared"
   #state: "reading" | "waiting" | "dead" = "reading"
 
   constructor(options: FrameReaderOptions) {
@@ -55,10 +60,40 @@ export class FrameReader {
     return this.#state === "waiting" ? this.#frameBytes : -1
   }
 
+  /** Where the next bytes shall go. */
+  room(): Buffer {
+    if (this.#gatheredBytes === 0 || this.#state !== "reading") {
+      this.#readsInto = "shared"
+      return SHARED
+    }
+    this.#readsInto = "frame"
+    this.#makeRoom(Math.min(this.#gatheredBytes + 1, this.#frameBytes))
+    return this.#gathered.subarray(this.#gatheredBytes)
+  }
+
+  /** So many bytes were put at the start of what `room` answered last. */
+  received(bytes: number): void {
+    if (this.#readsInto === "shared") return this.push(SHARED.subarray(0, bytes))
+    this.#readsInto = "shared"
+    this.#gatheredBytes += bytes
+    assert(this.#gatheredBytes <= this.#frameBytes, "a frame's room ends with the frame")
+    if (this.#gatheredBytes === this.#frameBytes) {
+      this.#end(this.#gathered)
+      this.#read()
+    }
+  }
+
+  /** Takes what it needs of the chunk, by copy. */
   push(chunk: Buffer): void {
     if (this.#state === "dead") return
+    if (this.#state === "waiting") {
+      this.#rest = Buffer.concat([this.#rest, chunk])
+      return
+    }
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
-    if (this.#state === "reading") this.#read()
+    this.#read()
+    // What is left must outlive the chunk.
+    if (this.#rest.length > 0) this.#rest = Buffer.from(this.#rest)
   }
 
   /** The memory that `admit` had refused is held now. */
@@ -86,7 +121,7 @@ export class FrameReader {
       this.#options.onInvalid(bytes)
       return false
     }
-    this.#rest = this.#rest.subarray(4)
+    this.#rest = this.#rest.length === 4 ? EMPTY : this.#rest.subarray(4)
     this.#frameBytes = bytes
     // Waiting is entered first: the owner may grant the memory, and call resume, from within admit.
     this.#state = "waiting"
@@ -95,20 +130,13 @@ export class FrameReader {
   }
 
   #continue(): boolean {
-    const bytes = this.#frameBytes
-    if (this.#gatheredBytes === 0 && this.#rest.length >= bytes) {
-      const frame = this.#rest.subarray(0, bytes)
-      this.#rest = this.#rest.length === bytes ? EMPTY : this.#rest.subarray(bytes)
-      this.#end(frame)
-      return true
-    }
     if (this.#rest.length === 0) return false
-    const taken = Math.min(this.#rest.length, bytes - this.#gatheredBytes)
+    const taken = Math.min(this.#rest.length, this.#frameBytes - this.#gatheredBytes)
     this.#makeRoom(this.#gatheredBytes + taken)
     this.#rest.copy(this.#gathered, this.#gatheredBytes, 0, taken)
     this.#gatheredBytes += taken
     this.#rest = this.#rest.length === taken ? EMPTY : this.#rest.subarray(taken)
-    if (this.#gatheredBytes < bytes) return false
+    if (this.#gatheredBytes < this.#frameBytes) return false
     this.#end(this.#gathered)
     return true
   }
@@ -116,7 +144,7 @@ export class FrameReader {
   #makeRoom(bytes: number): void {
     if (this.#gathered.length >= bytes) return
     const wanted = Math.min(this.#frameBytes, Math.max(GATHER_BYTES_FIRST, 2 * this.#gathered.length, bytes))
-    const larger = Buffer.allocUnsafeSlow(wanted)
+    const larger = Buffer.allocUnsafe(wanted)
     this.#gathered.copy(larger, 0, 0, this.#gatheredBytes)
     this.#gathered = larger
   }

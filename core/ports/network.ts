@@ -5,12 +5,10 @@
  */
 import { Context, type Effect, Schema, type Scope } from "effect"
 
-/** One accepted connection. */
-export interface Transport {
+/** What accepted and opened connections have in common. */
+interface Connected {
   /** For logs: the peer's address. */
   readonly peer: string
-  /** Calls back with each chunk as it came; the chunk belongs to the receiver. */
-  readonly onData: (listener: (chunk: Buffer) => void) => void
   /** Called once, whoever ended it; nothing is called after that. */
   readonly onClose: (listener: () => void) => void
   /** Called when what was written has left memory after `write` had answered "full". */
@@ -20,11 +18,31 @@ export interface Transport {
    * `taken` is called when the last byte was handed to the operating system, or the connection is gone.
    */
   readonly write: (chunks: ReadonlyArray<Uint8Array>, taken: () => void) => "more" | "full"
-  /** No `onData` until `resume`. A chunk that is already under way may still come. */
+  /** Reads nothing until `resume`. What is already under way may still come. */
   readonly pause: () => void
   readonly resume: () => void
   /** Ends it at once; what was written and not yet sent may be lost. */
   readonly destroy: () => void
+}
+
+/** A connection that was opened here. */
+export interface Transport extends Connected {
+  /** Calls back with each chunk as it came; the chunk belongs to the receiver. */
+  readonly onData: (listener: (chunk: Buffer) => void) => void
+}
+
+/** Where a connection's bytes go: the receiver says so before they are read, and they are copied there from the kernel. */
+export interface ByteSink {
+  /** Memory for the next read, never empty. Called again after each `received`. */
+  readonly room: () => Buffer
+  /** So many bytes were put at the start of what `room` answered last. */
+  readonly received: (bytes: number) => void
+}
+
+/** A connection that was accepted. */
+export interface AcceptedTransport extends Connected {
+  /** Called once, right after the connection was accepted: reading begins. */
+  readonly readInto: (sink: ByteSink) => void
 }
 
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
@@ -46,7 +64,7 @@ export class Network extends Context.Service<
       readonly host: string
       readonly port: number
       readonly connectionsMax: number
-      readonly onConnection: (transport: Transport) => void
+      readonly onConnection: (transport: AcceptedTransport) => void
     }) => Effect.Effect<number, ListenError, Scope.Scope>
   }
 >()("meridian/core/ports/Network") {}

@@ -50,12 +50,52 @@ describe("FrameReader", () => {
     }
   })
 
-  it("does not copy a frame that lies in one chunk", () => {
+  it("gives the same frames when it is read into where it says", () => {
+    for (let seed = 1; seed <= 300; seed++) {
+      const next = random(seed)
+      const bodies = Array.from({ length: 1 + Math.floor(next() * 20) }, (_, index) =>
+        Buffer.alloc(8 + Math.floor(next() ** 4 * 300_000), index + 1)
+      )
+      const stream = Buffer.concat(bodies.map(framed))
+      const { reader, frames } = collect()
+      for (let at = 0; at < stream.length; ) {
+        const taken = stream.copy(reader.room(), 0, at, at + 1 + Math.floor(next() ** 2 * 200_000))
+        reader.received(taken)
+        at += taken
+      }
+      assert.deepStrictEqual(
+        frames.map((frame) => [frame.length, frame[0], frame.at(-1)]),
+        bodies.map((body) => [body.length, body[0], body.at(-1)]),
+        `seed ${seed}`
+      )
+    }
+  })
+
+  it("copies the end of a large frame nowhere: it is read into the frame itself", () => {
     const { reader, frames } = collect()
-    const chunk = Buffer.concat([framed(Buffer.alloc(100, 1)), framed(Buffer.alloc(50, 2))])
-    reader.push(chunk)
-    assert.strictEqual(frames.length, 2)
-    for (const frame of frames) assert.strictEqual(frame.buffer, chunk.buffer)
+    const body = Buffer.alloc(500_000, 7)
+    reader.received(framed(body).copy(reader.room(), 0, 0, 60_000))
+    const room = reader.room()
+    assert.strictEqual(room.length, 500_004 - 60_000, "all that is missing, and nothing behind it")
+    room.fill(7)
+    reader.received(room.length)
+    assert.strictEqual(frames[0]!.buffer, room.buffer)
+    assert.isTrue(frames[0]!.equals(body))
+  })
+
+  it("keeps no view of memory that it shares with other readers", () => {
+    const first = collect()
+    const second = collect()
+    first.reader.received(framed(Buffer.alloc(100, 1)).copy(first.reader.room()))
+    second.reader.received(framed(Buffer.alloc(100, 2)).copy(second.reader.room()))
+    assert.deepStrictEqual(first.frames[0], Buffer.alloc(100, 1))
+    let isAdmitted = false
+    const waiting = collect({ admit: () => isAdmitted })
+    waiting.reader.received(framed(Buffer.alloc(100, 3)).copy(waiting.reader.room()))
+    second.reader.received(framed(Buffer.alloc(100, 2)).copy(second.reader.room()))
+    isAdmitted = true
+    waiting.reader.resume()
+    assert.deepStrictEqual(waiting.frames[0], Buffer.alloc(100, 3))
   })
 
   it("stops at a frame whose memory is refused and goes on from there", () => {

@@ -1,20 +1,20 @@
 /** A connection without a network: the test plays the peer. */
-import { type Transport } from "#core/ports/network.ts"
+import { type AcceptedTransport, type ByteSink } from "#core/ports/network.ts"
 
-export class MemoryTransport implements Transport {
+export class MemoryTransport implements AcceptedTransport {
   readonly peer = "test:1"
   readonly written: Array<Buffer> = []
   paused = false
   destroyed = false
   /** The peer takes nothing: writes answer "full" and their `taken` waits for `drain`. */
   stalled = false
-  #data: (chunk: Buffer) => void = () => {}
+  #sink: ByteSink = { room: () => Buffer.alloc(1), received: () => {} }
   #close: () => void = () => {}
   #drain: () => void = () => {}
   #untaken: Array<() => void> = []
 
-  onData(listener: (chunk: Buffer) => void): void {
-    this.#data = listener
+  readInto(sink: ByteSink): void {
+    this.#sink = sink
   }
   onClose(listener: () => void): void {
     this.#close = listener
@@ -46,7 +46,11 @@ export class MemoryTransport implements Transport {
 
   /** The peer sends; a paused socket delivers nothing, so tests must not call it then. */
   receive(chunk: Buffer): void {
-    this.#data(chunk)
+    for (let at = 0; at < chunk.length && !this.destroyed; ) {
+      const bytes = chunk.copy(this.#sink.room(), 0, at)
+      this.#sink.received(bytes)
+      at += bytes
+    }
   }
   drain(): void {
     this.stalled = false
