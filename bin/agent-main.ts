@@ -33,6 +33,7 @@ import { type InstrumentedMetadata, instrument } from "./instrumented-metadata.t
 import { type LogWriter, makeLogWriter } from "./log-writer.ts"
 import * as Readiness from "./readiness.ts"
 import * as Telemetry from "./telemetry.ts"
+import { threadProgram } from "./thread-program.ts"
 import { readTopology } from "./topology-file.ts"
 
 export interface AgentFlags {
@@ -153,12 +154,7 @@ const layers = (
 const openMetadata = ({ metadata }: Topology): Effect.Effect<InstrumentedMetadata, CommandFailed, Scope.Scope> =>
   (metadata.kind === "memory"
     ? MemoryMetadata.make
-    : // The bundle's worker lies beside it; sources find their own.
-      SqliteMetadata.make({
-        file: metadata.file,
-        fsync: metadata.fsync,
-        ...(import.meta.url.endsWith(".ts") ? {} : { workerUrl: new URL("./sqlite-worker.mjs", import.meta.url) })
-      })
+    : SqliteMetadata.make({ file: metadata.file, fsync: metadata.fsync, ...threadProgram("sqlite-worker") })
   ).pipe(Effect.map(instrument), Effect.mapError(explain))
 
 /** An agent that listens on all addresses tells clients its host's name. */

@@ -18,6 +18,7 @@ import { limits } from "#core/model/limits.ts"
 import { type Bucket, type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
 import { type TopologyBucket } from "#regions/topology.ts"
 import { type CommandFailed, invalid } from "./command-failed.ts"
+import { threadProgram } from "./thread-program.ts"
 
 export interface OpenedBucket {
   readonly bucket: Bucket
@@ -84,7 +85,12 @@ const open = ({ name, location }: TopologyBucket): Effect.Effect<ObjectStore, Ob
     ? Effect.succeed(MemoryStore.make({ bucket: name }))
     : Effect.andThen(
         directoryThere(name, location.directory),
-        FileStore.make({ bucket: name, directory: location.directory, fsync: location.fsync })
+        FileStore.make({
+          bucket: name,
+          directory: location.directory,
+          fsync: location.fsync,
+          ...threadProgram("fs-put-worker")
+        })
       )
 
 const directoryThere = (bucket: string, directory: string): Effect.Effect<void, ObjectStoreError> =>

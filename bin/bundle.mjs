@@ -1,5 +1,5 @@
 /**
- * Builds dist/ from the sources where they are newer: dist/meridian.mjs, dist/sqlite-worker.mjs and the chunks that they
+ * Builds dist/ from the sources where they are newer: dist/meridian.mjs, the programs of its threads and the chunks that they
  * load when needed. Bundled because start-up counts: one file loads in a tenth of the time of its hundreds of modules.
  *
  * Two starts at once are safe. Each builds into a directory of its own and moves the files into place one by one, chunks
@@ -89,7 +89,8 @@ const bundle = async (root, outdir, state) => {
       absWorkingDir: root,
       entryPoints: [
         { in: "bin/meridian.ts", out: "meridian" },
-        { in: "backends/metadata/sqlite-worker.ts", out: "sqlite-worker" }
+        { in: "backends/metadata/sqlite-worker.ts", out: "sqlite-worker" },
+        { in: "backends/object/fs-put-worker.ts", out: "fs-put-worker" }
       ],
       outdir,
       outExtension: { ".js": ".mjs" },
@@ -119,7 +120,7 @@ const bundle = async (root, outdir, state) => {
 
 /** Entries last, meridian.mjs (whose stamp counts) the very last; a source map before its file. */
 const moveInto = (dist, fresh) => {
-  const rank = (name) => (name.startsWith("chunk-") ? 0 : name.startsWith("sqlite-worker") ? 2 : 4)
+  const rank = (name) => (name.startsWith("chunk-") ? 0 : /^(sqlite|fs-put)-worker/.test(name) ? 2 : 4)
   const order = (name) => rank(name) + (name.endsWith(".map") ? 0 : 1)
   const names = readdirSync(fresh).sort((a, b) => order(a) - order(b))
   for (const name of names) renameSync(join(fresh, name), join(dist, name))

@@ -71,7 +71,7 @@ const reopen = (accepted: net.Socket, sink: ByteSink): net.Socket => {
 }
 
 const copyInto = (sink: ByteSink, chunk: Buffer): void => {
-  for (let at = 0; at < chunk.length; ) {
+  for (let at = 0; at < chunk.length;) {
     const bytes = chunk.copy(sink.room(), 0, at)
     sink.received(bytes)
     at += bytes

@@ -2,7 +2,7 @@
  * A directory as a bucket: opening it, knowing it again, its temporary files.
  *
  *   <directory>/.meridian-bucket   marker: {"format":1,"bucket":"<name>"}, made once, when the bucket is
- *   <directory>/.tmp/              bodies that are being written: <host>~<pid>~<start>~<number>
+ *   <directory>/.tmp/              bodies that are being written: <host>~<pid>~<start>~<thread>.<number>
  *   <directory>/<key>              the objects
  *
  * Invariant: a directory is a bucket if the marker says so. It is made one when it is opened and holds nothing yet;
@@ -15,8 +15,9 @@
 import { link, mkdir, open, readFile, readdir, readlink, stat, unlink } from "node:fs/promises"
 import { hostname } from "node:os"
 import { join } from "node:path"
+import { threadId } from "node:worker_threads"
 import { limits } from "#core/model/limits.ts"
-import { BUCKET_MARKER, TEMPORARY_DIRECTORY } from "./request-check.ts"
+import { BUCKET_MARKER, TEMPORARY_DIRECTORY } from "./fs-layout.ts"
 import { DirectoryFault, errnoOf, isAbsence } from "./fs-error.ts"
 
 export interface DirectoryBucket {
@@ -72,7 +73,7 @@ export const requireBucket = async (bucket: DirectoryBucket): Promise<void> => {
 
 /** A path in the bucket for a new temporary file. */
 export const temporaryPath = (bucket: DirectoryBucket): string =>
-  `${bucket.directory}/${TEMPORARY_DIRECTORY}/${bucket.owner}~${nextTemporary++}`
+  `${bucket.directory}/${TEMPORARY_DIRECTORY}/${bucket.owner}~${threadId}.${nextTemporary++}`
 
 /** Makes one directory, not its parents; it may exist. */
 export const makeDirectory = async (path: string): Promise<void> => {
@@ -93,7 +94,7 @@ export const syncDirectory = async (path: string): Promise<void> => {
   }
 }
 
-/** Of all buckets of this process: two of them may be the same directory. */
+/** Of all buckets of this thread: two of them may be the same directory. */
 let nextTemporary = 0
 
 const MARKER_FORMAT = 1

@@ -1,24 +1,50 @@
 /**
  * System calls of a directory-backed bucket, and the record of one call to it.
  *
- * All are asynchronous (libuv's threads): a directory that hangs must not stop the event loop. The callback functions
- * of node:fs are used rather than its promise API because file handles as numbers cost less: a put is a handful of
- * calls.
+ * In the agent's own thread all are asynchronous (libuv's threads): a directory that hangs must not stop the event loop.
+ * The callback functions of node:fs are used rather than its promise API because file handles as numbers cost less.
  */
 import * as fs from "node:fs"
 import { promisify } from "node:util"
-import { type ObjectStoreError } from "#core/ports/object-store.ts"
 
 export const open = promisify(fs.open)
 export const close = promisify(fs.close)
 export const fstat = promisify(fs.fstat)
 export const stat = promisify(fs.stat)
 export const read = promisify(fs.read)
-export const writev = promisify(fs.writev)
-export const fdatasync = promisify(fs.fdatasync)
-export const link = promisify(fs.link)
 export const unlink = promisify(fs.unlink)
 export const rmdir = promisify(fs.rmdir)
+
+/** What a put calls; its bytes are written by the bucket's own thread, which may block (fs-put-worker.ts). */
+export interface PutCalls {
+  readonly open: (path: string, flags: number, mode: number) => number
+  readonly writev: (descriptor: number, chunks: ReadonlyArray<Uint8Array>) => number
+  readonly fdatasync: (descriptor: number) => void
+  readonly link: (from: string, to: string) => void
+  readonly fstat: (descriptor: number) => fs.Stats
+  readonly stat: (path: string) => fs.Stats
+  readonly close: (descriptor: number) => void
+  readonly unlink: (path: string) => void
+}
+
+export const blockingCalls: PutCalls = {
+  open: fs.openSync,
+  writev: (descriptor, chunks) => fs.writevSync(descriptor, chunks),
+  fdatasync: fs.fdatasyncSync,
+  link: fs.linkSync,
+  fstat: (descriptor) => fs.fstatSync(descriptor),
+  stat: (path) => fs.statSync(path),
+  close: fs.closeSync,
+  unlink: fs.unlinkSync
+}
+
+/** Why a call failed; the port's error is made of it (fs-failure.ts). */
+export interface CallFailure {
+  readonly key: string
+  /** See fs-error.ts. */
+  readonly changing: boolean
+  readonly cause: unknown
+}
 
 /**
  * One call under way. Whoever does the work answers once, as early as the contract allows, and cleans up afterwards.
@@ -27,7 +53,7 @@ export interface DirectoryCall<A> {
   /** The caller has given up or the store was closed: nothing may become visible any more. */
   readonly isAbandoned: () => boolean
   readonly succeed: (answer: A) => void
-  readonly fail: (error: ObjectStoreError) => void
+  readonly fail: (failure: CallFailure) => void
 }
 
 /** For cleaning up behind a call that was answered, where nobody is left to tell. */

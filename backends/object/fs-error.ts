@@ -5,8 +5,8 @@
  * file system refuses is definite as well; an answer that only says that something broke (EIO, ESTALE, time-outs of
  * network file systems) is not.
  */
-import { ObjectStoreError, type ObjectStoreReason } from "#core/ports/object-store.ts"
-import { type ObjectOperation } from "./request-check.ts"
+// Types only, as everywhere that the put thread loads: the port itself brings Effect with it.
+import type { ObjectStoreReason } from "#core/ports/object-store.ts"
 
 /** An error of a call, with the reason that the call knows better than the errno does. */
 export class DirectoryFault extends Error {
@@ -32,17 +32,8 @@ export const reasonOf = (error: unknown): ObjectStoreReason =>
   error instanceof DirectoryFault ? error.reason : (REASON_BY_ERRNO[errnoOf(error)] ?? "Unavailable")
 
 /** `changing`: a system call that may have changed what readers see had been sent when the error came. */
-export const toObjectStoreError = (options: {
-  readonly operation: ObjectOperation
-  readonly bucket: string
-  readonly key: string
-  readonly changing: boolean
-  readonly cause: unknown
-}): ObjectStoreError => {
-  const { changing, ...rest } = options
-  const reason = reasonOf(options.cause)
-  return new ObjectStoreError({ ...rest, reason, outcome: changing && !isRefusal(reason) ? "indefinite" : "definite" })
-}
+export const outcomeOf = (reason: ObjectStoreReason, changing: boolean): "definite" | "indefinite" =>
+  changing && !isRefusal(reason) ? "indefinite" : "definite"
 
 const isRefusal = (reason: ObjectStoreReason): boolean =>
   reason === "AlreadyExists" || reason === "InvalidRequest" || reason === "AccessDenied" || reason === "StorageFull"

@@ -6,26 +6,20 @@
  * either nothing or the whole object, and at worst a temporary file. With fsync the body is on disk before it has its
  * name, and the name before the answer.
  *
- * Without fsync three trips to libuv's threads come before the answer (open, write, link), two after it (close,
- * unlink).
+ * Without fsync three system calls come before the answer (open, write, link), two after it (close, unlink). They block,
+ * and run on a thread of the bucket's own (fs-put-worker.ts): a trip to libuv's threads for each took three times the
+ * processor time of the calls themselves.
  */
 import { constants } from "node:fs"
 import { limits } from "#core/model/limits.ts"
-import { bytesOf } from "./request-check.ts"
-import { type DirectoryBucket, makeDirectory, requireBucket, syncDirectory, temporaryPath } from "./fs-bucket.ts"
-import {
-  type DirectoryCall,
-  close,
-  fdatasync,
-  fstat,
-  ignoringErrors,
-  link,
-  open,
-  stat,
-  unlink,
-  writev
-} from "./fs-call.ts"
-import { DirectoryFault, errnoOf, isAbsence, toObjectStoreError } from "./fs-error.ts"
+import { bytesOf } from "./chunk-bytes.ts"
+import { makeDirectory, requireBucket, syncDirectory, temporaryPath } from "./fs-bucket.ts"
+import type { DirectoryBucket } from "./fs-bucket.ts"
+import { blockingCalls } from "./fs-call.ts"
+import type { DirectoryCall } from "./fs-call.ts"
+import { DirectoryFault, errnoOf, isAbsence } from "./fs-error.ts"
+
+const { open, writev, fdatasync, link, fstat, stat, close, unlink } = blockingCalls
 
 export const putFile = async (
   bucket: DirectoryBucket,
@@ -37,18 +31,32 @@ export const putFile = async (
   try {
     await openTemporary(bucket, file)
     await writeAll(file.descriptor, chunks)
-    if (bucket.fsync) await fdatasync(file.descriptor)
+    if (bucket.fsync) fdatasync(file.descriptor)
     await linkFinal(bucket, file, call)
     if (bucket.fsync) await syncDirectories(bucket, key)
     call.succeed()
   } catch (error) {
     const cause = bucket.fsync && error instanceof NameTaken ? await syncTaken(bucket, key, error) : error
-    const { isLinkSent: changing } = file
-    call.fail(toObjectStoreError({ operation: "put", bucket: bucket.bucket, key, changing, cause }))
+    call.fail({ key, changing: file.isLinkSent, cause })
   }
-  if (file.descriptor < 0) return
-  await ignoringErrors(close(file.descriptor))
-  await ignoringErrors(unlink(file.temporary))
+  if (file.descriptor >= 0) cleanUp(file)
+}
+
+/** The call is answered. A temporary file that stays is removed when the bucket is opened again. */
+const cleanUp = (file: PutFile): void => {
+  try {
+    close(file.descriptor)
+  } finally {
+    tryUnlink(file.temporary)
+  }
+}
+
+const tryUnlink = (path: string): void => {
+  try {
+    unlink(path)
+  } catch {
+    // Nobody is left to tell.
+  }
 }
 
 /**
@@ -58,7 +66,7 @@ export const putFile = async (
 export const writeAll = async (
   descriptor: number,
   chunks: ReadonlyArray<Uint8Array>,
-  writeOnce: WriteOnce = writev
+  writeOnce: WriteOnce = (into, some) => ({ bytesWritten: writev(into, some) })
 ): Promise<void> => {
   let left = chunks.filter((chunk) => chunk.length > 0)
   let bytesLeft = bytesOf(left)
@@ -80,7 +88,7 @@ export const writeAll = async (
 export type WriteOnce = (
   descriptor: number,
   chunks: ReadonlyArray<Uint8Array>
-) => Promise<{ readonly bytesWritten: number }>
+) => { readonly bytesWritten: number } | Promise<{ readonly bytesWritten: number }>
 
 interface PutFile {
   readonly temporary: string
@@ -99,12 +107,12 @@ class NameTaken extends DirectoryFault {
 const openTemporary = async (bucket: DirectoryBucket, file: PutFile): Promise<void> => {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
   try {
-    file.descriptor = await open(file.temporary, flags, 0o644)
+    file.descriptor = open(file.temporary, flags, 0o644)
   } catch (error) {
     if (!isAbsence(error)) throw error
     await requireBucket(bucket)
     await makeDirectory(file.temporary.slice(0, file.temporary.lastIndexOf("/")))
-    file.descriptor = await open(file.temporary, flags, 0o644)
+    file.descriptor = open(file.temporary, flags, 0o644)
   }
 }
 
@@ -135,10 +143,10 @@ const linkFinal = async (bucket: DirectoryBucket, file: PutFile, call: Directory
     if (call.isAbandoned()) throw new DirectoryFault("Unavailable", "given up before the object got its name")
     try {
       file.isLinkSent = true
-      await link(file.temporary, path)
+      link(file.temporary, path)
       return
     } catch (error) {
-      if (errnoOf(error) === "EEXIST") return await settleTaken(path, file)
+      if (errnoOf(error) === "EEXIST") return settleTaken(path, file)
       if (!isAbsence(error)) throw error
       // The name was not given: should the next steps fail, nothing has happened.
       file.isLinkSent = false
@@ -153,9 +161,9 @@ const linkFinal = async (bucket: DirectoryBucket, file: PutFile, call: Directory
  * The name exists. Network file systems send a link again whose answer was lost, and then say so of our own file: it is
  * ours if it is the same file. A directory is no object, so that is no AlreadyExists: the caller may ask for its bytes.
  */
-const settleTaken = async (path: string, file: PutFile): Promise<void> => {
-  const taken = await stat(path)
-  const own = await fstat(file.descriptor)
+const settleTaken = (path: string, file: PutFile): void => {
+  const taken = stat(path)
+  const own = fstat(file.descriptor)
   if (taken.ino === own.ino && taken.dev === own.dev) return
   if (taken.isFile()) throw new NameTaken(path)
   throw new DirectoryFault("InvalidRequest", `key "${file.key}" is a directory of other keys`)

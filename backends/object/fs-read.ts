@@ -8,10 +8,11 @@ import { constants } from "node:fs"
 import { readdir } from "node:fs/promises"
 import { type ByteRange, type ObjectBytes, type ObjectHead } from "#core/ports/object-store.ts"
 import { limits } from "#core/model/limits.ts"
-import { BUCKET_MARKER, TEMPORARY_DIRECTORY, keyFault, resolveRange } from "./request-check.ts"
+import { BUCKET_MARKER, TEMPORARY_DIRECTORY } from "./fs-layout.ts"
+import { keyFault, resolveRange } from "./request-check.ts"
 import { type DirectoryBucket, requireBucket } from "./fs-bucket.ts"
 import { type DirectoryCall, close, fstat, ignoringErrors, open, read, stat } from "./fs-call.ts"
-import { DirectoryFault, isAbsence, toObjectStoreError } from "./fs-error.ts"
+import { DirectoryFault, isAbsence } from "./fs-error.ts"
 
 export const getFile = async (
   bucket: DirectoryBucket,
@@ -35,7 +36,7 @@ export const getFile = async (
     call.succeed({ bytes, objectBytes: status.size })
   } catch (error) {
     const cause = await settleAbsence(bucket, error)
-    call.fail(toObjectStoreError({ operation: "get", bucket: bucket.bucket, key, changing: false, cause }))
+    call.fail({ key, changing: false, cause })
   }
   if (descriptor >= 0) await ignoringErrors(close(descriptor))
 }
@@ -51,7 +52,7 @@ export const headFile = async (
     call.succeed({ key, objectBytes: status.size })
   } catch (error) {
     const cause = await settleAbsence(bucket, error)
-    call.fail(toObjectStoreError({ operation: "head", bucket: bucket.bucket, key, changing: false, cause }))
+    call.fail({ key, changing: false, cause })
   }
 }
 
@@ -72,8 +73,7 @@ export const listFiles = async (
     await requireBucket(bucket)
     call.succeed(answer)
   } catch (cause) {
-    const place = { operation: "list", bucket: bucket.bucket, key: request.prefix } as const
-    call.fail(toObjectStoreError({ ...place, changing: false, cause }))
+    call.fail({ key: request.prefix, changing: false, cause })
   }
 }
 

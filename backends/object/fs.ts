@@ -3,21 +3,23 @@
  *
  * For development, tests, and servers with local disks or network mounts as failure domains. The parts: fs-bucket.ts
  * (the directory as a bucket), fs-put.ts (put-if-absent by link), fs-read.ts, and fs-turns.ts (one hung directory must
- * not take all threads). Here they become the port.
+ * not take all threads); puts run on threads of their own (fs-put-threads.ts). Here they become the port.
  *
  * Each call is interruptible at once: its system call under way goes on, the steps behind it are left out (an
  * interrupted put may still have happened if its link was under way).
  */
 import { type Scope, Effect } from "effect"
+import { limits } from "#core/model/limits.ts"
 import { type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
 import { type DirectoryBucket, type BucketOptions, openBucket, requireBucket } from "./fs-bucket.ts"
 import { type DirectoryCall, ignoringErrors, rmdir, unlink } from "./fs-call.ts"
-import { DirectoryFault, errnoOf, isAbsence, reasonOf, toObjectStoreError } from "./fs-error.ts"
-import { putFile } from "./fs-put.ts"
+import { DirectoryFault, errnoOf, isAbsence, reasonOf } from "./fs-error.ts"
+import { toObjectStoreError } from "./fs-failure.ts"
+import { BUCKET_MARKER } from "./fs-layout.ts"
+import { PutThreads } from "./fs-put-threads.ts"
 import { getFile, headFile, listFiles } from "./fs-read.ts"
 import { CallTurns, directoryCallsRunning } from "./fs-turns.ts"
 import {
-  BUCKET_MARKER,
   type ObjectOperation,
   deleteFault,
   getFault,
@@ -31,25 +33,43 @@ import {
  * Opens the bucket in the directory and makes it where that is absent or empty (fs-bucket.ts says when that is
  * refused).
  */
-export const make = (options: BucketOptions): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> =>
+export const make = (options: DirectoryStoreOptions): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> =>
   Effect.map(
-    Effect.acquireRelease(open(options), (bucket) =>
+    Effect.acquireRelease(open(options), ({ bucket, putThreads }) =>
       Effect.sync(() => {
         bucket.isClosed = true
+        putThreads.close()
       })
     ),
     storeOf
   )
 
-const open = (options: BucketOptions): Effect.Effect<DirectoryBucket, ObjectStoreError> =>
+export interface DirectoryStoreOptions extends BucketOptions {
+  /** Where the put threads' program is; a bundle gives its own. */
+  readonly workerUrl?: URL
+}
+
+interface OpenStore {
+  readonly bucket: DirectoryBucket
+  readonly putThreads: PutThreads
+}
+
+const open = ({ workerUrl, ...options }: DirectoryStoreOptions): Effect.Effect<OpenStore, ObjectStoreError> =>
   Effect.tryPromise({
-    try: () => openBucket(options),
+    try: async () => {
+      const bucket = await openBucket(options)
+      return {
+        bucket,
+        putThreads: new PutThreads(bucket, workerUrl ?? new URL("./fs-put-worker.ts", import.meta.url))
+      }
+    },
     catch: (cause) =>
       toObjectStoreError({ operation: "head", bucket: options.bucket, key: BUCKET_MARKER, changing: false, cause })
   })
 
-const storeOf = (bucket: DirectoryBucket): ObjectStore => {
+const storeOf = ({ bucket, putThreads }: OpenStore): ObjectStore => {
   const turns = new CallTurns(directoryCallsRunning(process.env["UV_THREADPOOL_SIZE"]))
+  const putTurns = new CallTurns(limits.directoryPutsRunning)
   const begin = <A>(
     operation: ObjectOperation,
     key: string,
@@ -62,9 +82,15 @@ const storeOf = (bucket: DirectoryBucket): ObjectStore => {
   return {
     bucket: bucket.bucket,
     put: (key, chunks) =>
-      Effect.suspend(() =>
-        begin<void>("put", key, putFault(key, chunks), (call) => putFile(bucket, key, chunks, call))
-      ),
+      Effect.suspend(() => {
+        const fault = putFault(key, chunks)
+        return fault === undefined
+          ? inTurn<void>(
+              { bucket, turns: putTurns, operation: "put", key, onGiveUp: (call) => putThreads.giveUp(call) },
+              (call) => putThreads.put(key, chunks, call)
+            )
+          : Effect.fail(invalidRequest({ operation: "put", bucket: bucket.bucket, key, fault }))
+      }),
     get: (key, range) =>
       Effect.suspend(() => begin("get", key, getFault(key, range), (call) => getFile(bucket, key, range, call))),
     head: (key) => Effect.suspend(() => begin("head", key, keyFault(key), (call) => headFile(bucket, key, call))),
@@ -79,18 +105,20 @@ const storeOf = (bucket: DirectoryBucket): ObjectStore => {
   }
 }
 
-interface CallPlace {
+interface CallPlace<A> {
   readonly bucket: DirectoryBucket
   readonly turns: CallTurns
   readonly operation: ObjectOperation
   readonly key: string
+  /** For work on another thread. */
+  readonly onGiveUp?: (call: DirectoryCall<A>) => void
 }
 
 /**
  * Runs the work when the call's turn comes. The turn ends with the work, which may be long after the caller gave up.
  */
 const inTurn = <A>(
-  place: CallPlace,
+  place: CallPlace<A>,
   work: (call: DirectoryCall<A>) => Promise<void>
 ): Effect.Effect<A, ObjectStoreError> =>
   Effect.callback<A, ObjectStoreError>((resume) => {
@@ -99,7 +127,8 @@ const inTurn = <A>(
     const call: DirectoryCall<A> = {
       isAbandoned: () => isGivenUp || bucket.isClosed,
       succeed: (answer) => resume(Effect.succeed(answer)),
-      fail: (error) => resume(Effect.fail(error))
+      fail: (failure) =>
+        resume(Effect.fail(toObjectStoreError({ operation: place.operation, bucket: bucket.bucket, ...failure })))
     }
     const begin = () => {
       if (bucket.isClosed) {
@@ -115,10 +144,11 @@ const inTurn = <A>(
     return Effect.sync(() => {
       isGivenUp = true
       turns.giveUp(begin)
+      place.onGiveUp?.(call)
     })
   })
 
-const unavailable = ({ bucket, operation, key }: CallPlace, why: string): ObjectStoreError =>
+const unavailable = ({ bucket, operation, key }: Omit<CallPlace<never>, "onGiveUp">, why: string): ObjectStoreError =>
   new ObjectStoreError({
     reason: "Unavailable",
     outcome: "definite",
@@ -145,7 +175,7 @@ const deleteFiles = async (
       await deleteFile(bucket, key, () => (changing = true))
       directories.add(key.slice(0, Math.max(0, key.lastIndexOf("/"))))
     } catch (cause) {
-      call.fail(toObjectStoreError({ operation: "delete", bucket: bucket.bucket, key, changing, cause }))
+      call.fail({ key, changing, cause })
       return
     }
   }

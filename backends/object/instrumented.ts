@@ -7,7 +7,7 @@
  */
 import { type Clock, Effect, Exit } from "effect"
 import { type ObjectStore, type ObjectStoreError, ObjectStoreReason } from "#core/ports/object-store.ts"
-import { bytesOf } from "./request-check.ts"
+import { bytesOf } from "./chunk-bytes.ts"
 
 /** Upper bounds of the duration histogram in milliseconds; one more bucket takes the rest. */
 export const DURATION_BOUNDS_MS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000] as const

@@ -7,9 +7,9 @@
  */
 import { Effect } from "effect"
 import { type ByteRange, type ObjectHead, type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
+import { bytesOf } from "./chunk-bytes.ts"
 import {
   type ObjectOperation,
-  bytesOf,
   deleteFault,
   getFault,
   invalidRequest,

@@ -7,12 +7,10 @@
  */
 import { type ByteRange, ObjectStoreError } from "#core/ports/object-store.ts"
 import { limits } from "#core/model/limits.ts"
+import { bytesOf } from "./chunk-bytes.ts"
+import { BUCKET_MARKER, TEMPORARY_DIRECTORY } from "./fs-layout.ts"
 
 export type ObjectOperation = ObjectStoreError["operation"]
-
-/** What lies in a directory-backed bucket beside the objects; no adapter takes a key that begins with one of them. */
-export const TEMPORARY_DIRECTORY = ".tmp"
-export const BUCKET_MARKER = ".meridian-bucket"
 
 const KEY_PART_PATTERN = /^[A-Za-z0-9._=-]{1,255}$/
 const PREFIX_PATTERN = /^[A-Za-z0-9._=/-]*$/
@@ -69,12 +67,6 @@ export const deleteFault = (keys: ReadonlyArray<string>): string | undefined => 
     if (fault !== undefined) return fault
   }
   return undefined
-}
-
-export const bytesOf = (chunks: ReadonlyArray<Uint8Array>): number => {
-  let bytes = 0
-  for (const chunk of chunks) bytes += chunk.length
-  return bytes
 }
 
 /**

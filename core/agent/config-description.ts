@@ -26,7 +26,8 @@ export const describeTopicConfigs = (
   TOPIC_CONFIGS.filter(({ name }) => names === null || names.includes(name)).map((config) => {
     const { name, type, defaultValue, brokerName, doc } = config
     const own = configs.get(name)
-    const byDefault = brokerName === undefined ? [] : [{ name: brokerName, value: defaultValue, source: SOURCE_DEFAULT }]
+    const byDefault =
+      brokerName === undefined ? [] : [{ name: brokerName, value: defaultValue, source: SOURCE_DEFAULT }]
     return {
       name,
       value: own ?? defaultValue,

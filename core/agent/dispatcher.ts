@@ -5,7 +5,7 @@
  * offered, but for ApiVersions, whose unknown versions are answered in version 0 (KIP-511). A defect in a handler is logged
  * and closes the connection: the client tries again elsewhere, the agent lives on.
  */
-import { Effect } from "effect"
+import { Cause, Effect } from "effect"
 import { ApiVersions } from "#core/protocol/api/18-api-versions.ts"
 import { Produce } from "#core/protocol/api/00-produce.ts"
 import { decodeRequestBody, decodeRequestHeader, encodeResponse, type RequestHeader } from "#core/protocol/frame.ts"
@@ -92,9 +92,21 @@ export const makeDispatcher = (services: AgentServices): RequestDispatcher => {
     return encodeResponse({ api: ApiVersions, version: 0, correlationId, body: unsupportedApiVersions() })
   }
 
+  const fell = (frame: Buffer, { peer }: ConnectionInfo, defect: unknown): Effect.Effect<Hangup> => {
+    counters.requestsDefective++
+    const apiKey = frame.readInt16BE(0)
+    const apiVersion = frame.readInt16BE(2)
+    const event = Effect.logError("request hit a defect", { peer, apiKey, apiVersion }, Cause.die(defect))
+    return Effect.as(event, { hangup: `a request hit a defect of the agent: ${String(defect)}` })
+  }
+
   return {
     overlaps: (frame) => frame.readInt16BE(0) === Produce.key,
-    dispatch: (frame, connection, hold) => Effect.suspend(() => dispatch(frame, connection, hold))
+    dispatch: (frame, connection, hold) =>
+      Effect.catchDefect(
+        Effect.suspend(() => dispatch(frame, connection, hold)),
+        (defect) => fell(frame, connection, defect)
+      )
   }
 }
 
@@ -103,4 +115,3 @@ const isNewerApiVersions = ({ apiKey, apiVersion }: RequestHeader): boolean =>
 
 const isHangup = (reply: Reply<unknown>): reply is Hangup =>
   typeof reply === "object" && reply !== null && "hangup" in reply
-

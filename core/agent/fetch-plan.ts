@@ -143,28 +143,29 @@ export const readPlan = (
 /** The run's verified, stamped bytes; undefined where no bucket has them. */
 type LoadedRuns = ReadonlyMap<RunRef, Buffer | undefined>
 
-const loadAll = (services: AgentServices, planned: PlannedFetch): Effect.Effect<LoadedRuns> => Effect.suspend(() => {
-  const loaded = new Map<RunRef, Buffer | undefined>()
-  const loads: Array<Effect.Effect<void>> = []
-  for (const { runs } of planned.partitions) {
-    for (const run of runs) {
-      const bytes = services.runs.read(run)
-      if (Buffer.isBuffer(bytes)) loaded.set(run, bytes)
-      else {
-        loads.push(
-          Effect.match(bytes, {
-            onSuccess: (read) => void loaded.set(run, read),
-            // Reported where it happened, by the store.
-            onFailure: () => void loaded.set(run, undefined)
-          })
-        )
+const loadAll = (services: AgentServices, planned: PlannedFetch): Effect.Effect<LoadedRuns> =>
+  Effect.suspend(() => {
+    const loaded = new Map<RunRef, Buffer | undefined>()
+    const loads: Array<Effect.Effect<void>> = []
+    for (const { runs } of planned.partitions) {
+      for (const run of runs) {
+        const bytes = services.runs.read(run)
+        if (Buffer.isBuffer(bytes)) loaded.set(run, bytes)
+        else {
+          loads.push(
+            Effect.match(bytes, {
+              onSuccess: (read) => void loaded.set(run, read),
+              // Reported where it happened, by the store.
+              onFailure: () => void loaded.set(run, undefined)
+            })
+          )
+        }
       }
     }
-  }
-  return loads.length === 0
-    ? Effect.succeed(loaded)
-    : Effect.as(Effect.all(loads, { concurrency: "unbounded", discard: true }), loaded)
-})
+    return loads.length === 0
+      ? Effect.succeed(loaded)
+      : Effect.as(Effect.all(loads, { concurrency: "unbounded", discard: true }), loaded)
+  })
 
 const slice = (planned: PlannedFetch, loaded: LoadedRuns) => {
   const answers = new Map<WantedPartition, PartitionRead>()

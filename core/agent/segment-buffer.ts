@@ -42,7 +42,10 @@ export class SegmentBuffer extends Context.Service<
   SegmentBuffer,
   {
     /** Adds the batches, in order, and calls back once, when all of them are settled, with an outcome for each. Synchronous. */
-    readonly append: (batches: ReadonlyArray<PendingBatch>, settled: (outcomes: ReadonlyArray<BatchOutcome>) => void) => void
+    readonly append: (
+      batches: ReadonlyArray<PendingBatch>,
+      settled: (outcomes: ReadonlyArray<BatchOutcome>) => void
+    ) => void
   }
 >()("meridian/core/agent/SegmentBuffer") {
   static readonly layer = (options: SegmentBufferOptions) => Layer.effect(SegmentBuffer, make(options))
@@ -130,13 +133,20 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
     return taken
   }
 
-  const writeAndCommit = Effect.fnUntraced(function* (sealed: SealedSegment, unacked: UnackedCommit, turn: Turn, before: Turn) {
+  const writeAndCommit = Effect.fnUntraced(function* (
+    sealed: SealedSegment,
+    unacked: UnackedCommit,
+    turn: Turn,
+    before: Turn
+  ) {
     const startedMs = yield* Clock.currentTimeMillis
     const { ackedBuckets } = yield* store.write(unacked, sealed.chunks)
     const writtenMs = yield* Clock.currentTimeMillis
     yield* Deferred.await(before.submitted)
     // Started at once: the log orders commands by the order of the calls, so the next segment may follow from here on.
-    const submit = yield* Effect.forkChild(log.submit<CommitSegment>({ ...unacked, ackedBuckets }), { startImmediately: true })
+    const submit = yield* Effect.forkChild(log.submit<CommitSegment>({ ...unacked, ackedBuckets }), {
+      startImmediately: true
+    })
     yield* Deferred.succeed(turn.submitted, undefined)
     const answer = yield* Fiber.join(submit)
     const committedMs = yield* Clock.currentTimeMillis

@@ -8,7 +8,7 @@ import { type FoldState, type PartitionState, type TopicState } from "#core/log/
 import { UUID_ZERO } from "#core/model/uuid.ts"
 import { ERROR_UNSETTLED, KAFKA } from "./kafka-error.ts"
 
-/** By id where one is given, else by name. */
+/** By id where one is given or the name is null, else by name. */
 export interface TopicReference {
   readonly name: string | null
   readonly topicId: string
@@ -30,6 +30,16 @@ export const settleFold = (log: CommitLog["Service"]): Effect.Effect<Certainty> 
 
 const SETTLED: Effect.Effect<Certainty> = Effect.succeed("settled")
 
+/** The first of each name: what is asked twice is answered once, as in Kafka. */
+export const distinctByName = <T extends { readonly name: string }>(asked: ReadonlyArray<T>): ReadonlyArray<T> => {
+  const seen = new Set<string>()
+  return asked.filter(({ name }) => {
+    const isNew = !seen.has(name)
+    seen.add(name)
+    return isNew
+  })
+}
+
 /** A barrier, unless all topics and partitions named are in the fold already. */
 export const settleIfMissing = (
   log: CommitLog["Service"],
@@ -45,7 +55,7 @@ export const settleIfMissing = (
 export const errorOfMissing = (reference: TopicReference, certainty: Certainty): number =>
   certainty === "unsettled"
     ? ERROR_UNSETTLED
-    : reference.topicId === UUID_ZERO
+    : reference.topicId === UUID_ZERO && reference.name !== null
       ? KAFKA.UNKNOWN_TOPIC_OR_PARTITION
       : KAFKA.UNKNOWN_TOPIC_ID
 
@@ -57,10 +67,7 @@ export const findPartition = (
   certainty: Certainty
 ): PartitionState | number => {
   if (topic === undefined) return errorOfMissing(reference, certainty)
-  return (
-    topic.partitions[partition] ??
-    (certainty === "unsettled" ? ERROR_UNSETTLED : KAFKA.UNKNOWN_TOPIC_OR_PARTITION)
-  )
+  return topic.partitions[partition] ?? (certainty === "unsettled" ? ERROR_UNSETTLED : KAFKA.UNKNOWN_TOPIC_OR_PARTITION)
 }
 
 /** Kafka's check of a client's leader epoch (KIP-320) against the constant epoch 0; NONE when it may go on. */

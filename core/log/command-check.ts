@@ -10,8 +10,6 @@ import { limits } from "#core/model/limits.ts"
 import { isUuid } from "#core/model/uuid.ts"
 import { type BatchSummary, type Command, type CommitSegment, type CreateTopic, type RunSummary } from "./command.ts"
 
-/** Timestamps beyond it cannot be told exactly as distances from one another. */
-const TIMESTAMP_MAX = 2 ** 51
 const SEQUENCE_MAX = 0x7fffffff
 const EPOCH_MAX = 0x7fff
 
@@ -84,7 +82,7 @@ const assertCreateTopic = (command: CreateTopic): void => {
 const assertCommitSegment = (command: CommitSegment): void => {
   assert(isUuid(command.segmentId), "segmentId must be a UUID")
   assertCount(command.createdAtMs, "createdAtMs")
-  assert(command.createdAtMs <= TIMESTAMP_MAX, "createdAtMs is no time")
+  assert(command.createdAtMs <= limits.timestampMsMax, "createdAtMs is no time")
   assertCount(command.segmentBytes, "segmentBytes")
   let blockBefore = 0
   for (const blockOffset of command.blockOffsets) {
@@ -109,7 +107,7 @@ const assertBatch = (batch: BatchSummary): void => {
   const { offsetCount, maxTimestampMs, producerId, producerEpoch, baseSequence } = batch
   assert(offsetCount > 0 && offsetCount <= SEQUENCE_MAX && Number.isInteger(offsetCount), "a batch has records")
   assert(
-    Number.isSafeInteger(maxTimestampMs) && Math.abs(maxTimestampMs) <= TIMESTAMP_MAX,
+    Number.isSafeInteger(maxTimestampMs) && Math.abs(maxTimestampMs) <= limits.timestampMsMax,
     `maxTimestampMs must be within 2^51 of 1970, got ${maxTimestampMs}`
   )
   if (producerId === -1) {

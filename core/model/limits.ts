@@ -19,10 +19,14 @@ export const limits = {
   batchBytesUncompressedMax: 64 * MiB,
   /** Bad records of one batch that are named one by one in its answer (KIP-467); the rest is only counted. */
   recordErrorsMax: 1_000,
+  /** Timestamps of records lie within this distance of 1970: what the log's entries can tell exactly (Kafka: 2^63). */
+  timestampMsMax: 2 ** 51,
   /** Nesting-free arrays still need a bound: elements of one array in a request. */
   arrayElementsMax: 1_000_000,
   /** Elements of all arrays of one message together: small elements must not become hundreds of times their bytes. */
   messageElementsMax: 4_000_000,
+  /** Characters of one error's text in an answer; a longer one is cut. */
+  errorMessageLengthMax: 1_000,
   /** Kafka's `connections.max.idle.ms`. */
   connectionIdleMs: 600_000,
   connectionsMax: 10_000,
@@ -84,6 +88,14 @@ export const limits = {
   objectBytesMax: 512 * MiB,
   /** Calls of one directory-backed bucket with a system call under way: so many of libuv's threads it can block. */
   directoryCallsRunning: 4,
+  /** Puts that a directory-backed bucket's put threads have. */
+  directoryPutsRunning: 32,
+  /** Put threads of a directory-backed bucket with fsync, where each put waits for the disk; one without. */
+  directoryPutThreadsSyncing: 4,
+  /** Shared memory for bodies on their way to put threads that is kept for the next ones. */
+  sharedBodyBytesPooled: 32 * MiB,
+  /** After a put thread has ended by itself, none is started for so long. */
+  directoryThreadRestartMs: 1_000,
   /** Calls of one directory-backed bucket that wait for their turn; more are refused. */
   directoryCallsWaiting: 256,
   /** Attempts of one put to give its file the final name, while others remove the directories that it needs. */
@@ -234,6 +246,8 @@ export const limits = {
   // --- topics ---------------------------------------------------------------------------------------------------
   topicNameLengthMax: 249,
   partitionsPerTopicMax: 10_000,
+  /** Partitions that one request may create, all its topics together (Kafka's bound is the same). */
+  partitionsPerRequestMax: 10_000,
   topicsPerRequestMax: 10_000
 } as const
 

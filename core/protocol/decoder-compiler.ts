@@ -39,7 +39,7 @@ export const compileDecoder = (at: MessageVersion): Decoder => {
   const name = `decode${messageName(at.message)}V${at.version}`
   const code = [
     `"use strict"`,
-    `const { fail, short, lies, tooMany, uvarint, skipTags, cursor, EMPTY } = helpers`,
+    `const { fail, short, lies, tooMany, textLength, uvarint, skipTags, cursor, EMPTY } = helpers`,
     `return function ${name}(b, o, end) {`,
     `let n = 0, budget = ${limits.messageElementsMax}`,
     ...text.lines,
@@ -142,7 +142,9 @@ const emitVariable = (text: CodeText, at: MessageVersion, field: Field, path: st
     if (field.kind === "string") {
       text.add(`if (n > ${STRING_BYTES_MAX}) fail("malformed", ${quote(path)}, o, "a string of " + n + " bytes")`)
     }
-    text.add(`${variable} = b.${field.kind === "string" ? "utf8Slice" : "subarray"}(o, o + n)`, `o += n`)
+    text.add(`${variable} = b.${field.kind === "string" ? "utf8Slice" : "subarray"}(o, o + n)`)
+    if (field.kind === "string") text.add(`if (n > ${Math.floor(STRING_BYTES_MAX / 3)}) textLength(${quote(path)}, o, ${variable})`)
+    text.add(`o += n`)
   }
   text.add(`}`)
   return variable
@@ -266,6 +268,11 @@ const helpersOf = (at: MessageVersion) => {
     const bounds = `${arrayElementsMax} in an array, ${messageElementsMax} in a message`
     return fail("malformed", field, offset, `${count} elements, with those before it too many (at most ${bounds})`)
   }
+  /** Each byte that is no UTF-8 becomes a character of three: longer than any answer could repeat it. */
+  const textLength = (field: string, offset: number, text: string): void => {
+    const length = Buffer.byteLength(text)
+    if (length > STRING_BYTES_MAX) fail("malformed", field, offset, `a string that is no UTF-8, of ${length} bytes where it is read as such`)
+  }
   /** At most five bytes, at most 2^31 - 1; leaves the position after it in `cursor`. */
   const uvarint = (bytes: Buffer, offset: number, end: number, field: string): number => {
     let value = 0
@@ -294,5 +301,5 @@ const helpersOf = (at: MessageVersion) => {
     }
     return position
   }
-  return { fail, short, lies, tooMany, uvarint, skipTags, cursor, EMPTY }
+  return { fail, short, lies, tooMany, textLength, uvarint, skipTags, cursor, EMPTY }
 }

@@ -4,7 +4,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { reasonOf, toObjectStoreError } from "#backends/object/fs-error.ts"
+import { reasonOf } from "#backends/object/fs-error.ts"
+import { toObjectStoreError } from "#backends/object/fs-failure.ts"
 import { writeAll, type WriteOnce } from "#backends/object/fs-put.ts"
 import { type ReadOnce, readAll } from "#backends/object/fs-read.ts"
 import { CallTurns, directoryCallsRunning } from "#backends/object/fs-turns.ts"

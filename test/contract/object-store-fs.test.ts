@@ -313,15 +313,15 @@ describe("several processes on one directory", () => {
     })
   )
 
-  /** Kills a child as soon as it has said that it begins its put number `number`. */
-  const killAtPut = (directory: string, fsync: boolean, number: number) =>
+  /** Kills a child some time after it has said that it begins its put number `number`. */
+  const killAtPut = (directory: string, options: { fsync: boolean; number: number; afterMs: number }) =>
     Effect.callback<number>((resume) => {
-      const args = [CHILD, "crash", directory, fsync ? "fsync" : "none"]
+      const args = [CHILD, "crash", directory, options.fsync ? "fsync" : "none"]
       const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
       let lines = ""
       child.stdout.on("data", (text) => {
         lines += text
-        if (lines.split("\n").length > number) child.kill("SIGKILL")
+        if (lines.split("\n").length > options.number) setTimeout(() => child.kill("SIGKILL"), options.afterMs)
       })
       child.on("close", () => resume(Effect.succeed(child.pid!)))
       return Effect.sync(() => child.kill("SIGKILL"))
@@ -333,9 +333,10 @@ describe("several processes on one directory", () => {
       const directory = yield* temporaryDirectory
       const random = seededRandom(seed)
       let temporariesSeen = 0
-      for (let round = 0; round < 10; round++) {
+      for (let round = 0; round < 20; round++) {
         const number = 1 + Math.floor(random() * 20)
-        const pid = yield* killAtPut(directory, round % 2 === 0, number)
+        const afterMs = Math.floor(random() * 10)
+        const pid = yield* killAtPut(directory, { fsync: round % 2 === 0, number, afterMs })
         temporariesSeen += temporariesIn(directory).length
         // Opening it removes what the killed process left, and nothing else.
         const store = yield* open(directory)
@@ -459,7 +460,7 @@ describe("a directory that hangs", () => {
       const gets = yield* Effect.forEach(Array.from({ length: most }), () =>
         Effect.forkChild(store.get("hanging"), { startImmediately: true })
       )
-      assertReason(yield* Effect.flip(store.put("k", BODY)), "Unavailable")
+      assertReason(yield* Effect.flip(store.head("k")), "Unavailable")
       yield* Fiber.interruptAll(gets)
       yield* Scope.close(hanging, Exit.void)
       yield* store.put("k", BODY)

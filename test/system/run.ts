@@ -16,6 +16,7 @@ import { parseArgs } from "node:util"
 import { killAll } from "../peers/child-process.ts"
 import { benchmarkSmoke } from "./benchmark-smoke.ts"
 import { confluentKafka, franzGo, javaConsole, kafkajs, platformatic } from "./clients.ts"
+import { differential } from "./differential.ts"
 import { type Cluster, startCluster } from "./harness.ts"
 import { kafkaTools } from "./kafka-tools.ts"
 import { leaders } from "./leaders.ts"
@@ -29,6 +30,7 @@ import { type Context, type SystemTest } from "./system-test.ts"
 /** Short ones first: what is broken altogether shows early. */
 const tests: readonly SystemTest[] = [
   messageSchema,
+  differential,
   leaders,
   kafkajs,
   platformatic,

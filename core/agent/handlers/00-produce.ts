@@ -27,6 +27,11 @@ type PartitionAnswer = Response["responses"][number]["partitionResponses"][numbe
 
 const NO_RECORDS = Buffer.alloc(0)
 
+/** First version that names topics by id, and only so. */
+const BY_ID_SINCE = 13
+const referenceOf = (name: string, topicId: string, apiVersion: number) =>
+  apiVersion >= BY_ID_SINCE ? { name: null, topicId } : { name, topicId: UUID_ZERO }
+
 const refused = (index: number, errorCode: number, errorMessage: string | null = null): PartitionAnswer => ({
   index,
   errorCode,
@@ -67,7 +72,11 @@ const check = (
     return {
       refusal: (index) => ({
         ...refused(index, errorCode, message),
-        recordErrors: recordErrors.map(({ batchIndex, message: batchIndexErrorMessage }) => ({ batchIndex, batchIndexErrorMessage }))
+        logStartOffset: state.logStartOffset,
+        recordErrors: recordErrors.map(({ batchIndex, message: batchIndexErrorMessage }) => ({
+          batchIndex,
+          batchIndexErrorMessage
+        }))
       })
     }
   }
@@ -83,7 +92,8 @@ const check = (
       // Its own object: it outlives the request, the bytes must not.
       summary: {
         offsetCount: result.offsetCount,
-        maxTimestampMs: result.maxTimestampMs,
+        // With LogAppendTime the commit's time is every record's; what the client wrote may be anything.
+        maxTimestampMs: config.timestampType === "append" ? -1 : result.maxTimestampMs,
         producerId: result.producerId,
         producerEpoch: result.producerEpoch,
         baseSequence: result.baseSequence
@@ -96,7 +106,7 @@ const check = (
 const sort = (services: AgentServices, request: Request, apiVersion: number, certainty: Certainty) => {
   const accepted: Array<Accepted> = []
   const responses = request.topicData.map(({ name, topicId, partitionData }) => {
-    const reference = { name, topicId: apiVersion >= 13 ? topicId : UUID_ZERO }
+    const reference = referenceOf(name, topicId, apiVersion)
     const topic = findTopic(services.log.fold, reference)
     const answers: Array<PartitionAnswer> = []
     for (const { index, records } of partitionData) {
@@ -127,7 +137,7 @@ const answerOf = (services: AgentServices, accepted: Accepted, outcome: BatchOut
     counters.produceBytes += accepted.batch.length
   } else if (outcome.verdict === "duplicate") counters.produceDuplicates++
   const errorCode = errorOfVerdict(outcome.verdict)
-  if (errorCode !== KAFKA.NONE) return refused(partition, errorCode)
+  if (errorCode !== KAFKA.NONE) return { ...refused(partition, errorCode), logStartOffset: state.logStartOffset }
   return {
     index: partition,
     errorCode,
@@ -155,7 +165,7 @@ const referencesOf = (request: Request, apiVersion: number) =>
   request.topicData.map(({ name, topicId, partitionData }) => {
     let partitionMax = -1
     for (const { index } of partitionData) if (index > partitionMax) partitionMax = index
-    return { name, topicId: apiVersion >= 13 ? topicId : UUID_ZERO, partitionMax }
+    return { ...referenceOf(name, topicId, apiVersion), partitionMax }
   })
 
 const respond = (services: AgentServices, acks: number, responses: Response["responses"]): Reply<Response> => {
@@ -171,24 +181,21 @@ const respond = (services: AgentServices, acks: number, responses: Response["res
   return failed === undefined ? NO_ANSWER : { hangup: `produce with acks=0 failed with error ${failed.errorCode}` }
 }
 
-export const produce = defineHandler(
-  Produce,
-  (services) => (request: Request, { apiVersion }: RequestContext) => {
-    const { acks } = request
-    if (acks !== 0 && acks !== 1 && acks !== -1) {
-      return Effect.succeed({
-        responses: request.topicData.map(({ name, topicId, partitionData }) => ({
-          name,
-          topicId,
-          partitionResponses: partitionData.map(({ index }) => refused(index, KAFKA.INVALID_REQUIRED_ACKS))
-        })),
-        throttleTimeMs: 0
-      })
-    }
-    // Checked and appended in one go where nothing is missing: requests of a connection must join the segment in order.
-    return Effect.flatMap(settleIfMissing(services.log, referencesOf(request, apiVersion)), (certainty) => {
-      const { accepted, responses } = sort(services, request, apiVersion, certainty)
-      return Effect.map(appendAll(services, accepted), () => respond(services, acks, responses))
+export const produce = defineHandler(Produce, (services) => (request: Request, { apiVersion }: RequestContext) => {
+  const { acks } = request
+  if (acks !== 0 && acks !== 1 && acks !== -1) {
+    return Effect.succeed({
+      responses: request.topicData.map(({ name, topicId, partitionData }) => ({
+        name,
+        topicId,
+        partitionResponses: partitionData.map(({ index }) => refused(index, KAFKA.INVALID_REQUIRED_ACKS))
+      })),
+      throttleTimeMs: 0
     })
   }
-)
+  // Checked and appended in one go where nothing is missing: requests of a connection must join the segment in order.
+  return Effect.flatMap(settleIfMissing(services.log, referencesOf(request, apiVersion)), (certainty) => {
+    const { accepted, responses } = sort(services, request, apiVersion, certainty)
+    return Effect.map(appendAll(services, accepted), () => respond(services, acks, responses))
+  })
+})

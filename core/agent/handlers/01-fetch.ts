@@ -18,7 +18,14 @@ import { UUID_ZERO } from "#core/model/uuid.ts"
 import { type FetchRead, planFetch, readPlan, waitForBytes, type WantedPartition } from "../fetch-plan.ts"
 import { type AgentServices, defineHandler, type Reply, type RequestContext } from "../handler.ts"
 import { ERROR_UNSETTLED, KAFKA } from "../kafka-error.ts"
-import { type Certainty, checkLeaderEpoch, findPartition, findTopic, settleFold } from "../topic-lookup.ts"
+import {
+  type Certainty,
+  checkLeaderEpoch,
+  findPartition,
+  findTopic,
+  settleFold,
+  type TopicReference
+} from "../topic-lookup.ts"
 
 type Request = RequestOf<typeof Fetch>
 type Response = ResponseInput<typeof Fetch>
@@ -26,12 +33,19 @@ type TopicAnswer = Response["responses"][number]
 type PartitionAnswer = TopicAnswer["partitions"][number]
 type PartitionRequest = Request["topics"][number]["partitions"][number]
 
+/** First version that names topics by id, and only so. */
+const BY_ID_SINCE = 13
 const SESSION_NONE = 0
 const SESSION_EPOCH_FULL = 0
 const SESSION_EPOCH_FINAL = -1
 const READ_COMMITTED = 1
 
-const failure = (errorCode: number): Response => ({ throttleTimeMs: 0, errorCode, sessionId: SESSION_NONE, responses: [] })
+const failure = (errorCode: number): Response => ({
+  throttleTimeMs: 0,
+  errorCode,
+  sessionId: SESSION_NONE,
+  responses: []
+})
 
 /** Errors of the request as a whole. */
 const refuse = (request: Request, apiVersion: number): number => {
@@ -39,14 +53,13 @@ const refuse = (request: Request, apiVersion: number): number => {
   if (replicaId >= 0) return KAFKA.NOT_LEADER_OR_FOLLOWER
   if (apiVersion < 7) return KAFKA.NONE
   const isFull = request.sessionEpoch === SESSION_EPOCH_FULL || request.sessionEpoch === SESSION_EPOCH_FINAL
-  if (isFull) return KAFKA.NONE
-  return request.sessionId === SESSION_NONE ? KAFKA.INVALID_FETCH_SESSION_EPOCH : KAFKA.FETCH_SESSION_ID_NOT_FOUND
+  return isFull ? KAFKA.NONE : KAFKA.FETCH_SESSION_ID_NOT_FOUND
 }
 
 /** The partition to read, or its error. */
 const resolve = (
   services: AgentServices,
-  reference: { readonly name: string; readonly topicId: string },
+  reference: TopicReference,
   asked: PartitionRequest,
   certainty: Certainty
 ): WantedPartition | number => {
@@ -63,16 +76,23 @@ const resolve = (
 }
 
 interface Resolved {
-  readonly reference: { readonly name: string; readonly topicId: string }
+  readonly reference: TopicReference
   readonly asked: PartitionRequest
   wanted: WantedPartition | number
 }
 
 const resolveAll = (services: AgentServices, request: Request, apiVersion: number, certainty: Certainty) =>
   request.topics.flatMap(({ topic, topicId, partitions }) => {
-    const reference = { name: topic, topicId: apiVersion >= 13 ? topicId : UUID_ZERO }
-    return partitions.map((asked): Resolved => ({ reference, asked, wanted: resolve(services, reference, asked, certainty) }))
+    const reference = apiVersion >= BY_ID_SINCE ? { name: null, topicId } : { name: topic, topicId: UUID_ZERO }
+    return partitions.map((asked): Resolved => ({
+      reference,
+      asked,
+      wanted: resolve(services, reference, asked, certainty)
+    }))
   })
+
+const isMissing = (errorCode: number): boolean =>
+  errorCode === KAFKA.UNKNOWN_TOPIC_OR_PARTITION || errorCode === KAFKA.UNKNOWN_TOPIC_ID
 
 const answerPartition = (
   services: AgentServices,
@@ -81,7 +101,6 @@ const answerPartition = (
   isolationLevel: number
 ): PartitionAnswer => {
   const partitionIndex = each.asked.partition
-  const abortedTransactions = isolationLevel === READ_COMMITTED ? [] : null
   if (typeof each.wanted === "number") {
     return {
       partitionIndex,
@@ -89,7 +108,7 @@ const answerPartition = (
       highWatermark: -1,
       lastStableOffset: -1,
       logStartOffset: -1,
-      abortedTransactions,
+      abortedTransactions: isMissing(each.wanted) ? [] : null,
       preferredReadReplica: -1,
       records: []
     }
@@ -104,7 +123,7 @@ const answerPartition = (
     highWatermark: read.highWatermarks.get(each.wanted) ?? state.highWatermark,
     lastStableOffset: read.highWatermarks.get(each.wanted) ?? state.highWatermark,
     logStartOffset: state.logStartOffset,
-    abortedTransactions,
+    abortedTransactions: isolationLevel === READ_COMMITTED ? [] : null,
     preferredReadReplica: -1,
     records: (answered?.records ?? []) as Array<Buffer>
   }
@@ -144,13 +163,14 @@ const answer = Effect.fnUntraced(function* (
 
 export const fetch = defineHandler(
   Fetch,
-  (services) => (request: Request, { apiVersion, hold }: RequestContext): Effect.Effect<Reply<Response>> => {
-    const refusal = refuse(request, apiVersion)
-    if (refusal !== KAFKA.NONE) return Effect.succeed(failure(refusal))
-    const resolved = resolveAll(services, request, apiVersion, "settled")
-    if (resolved.every(({ wanted }) => typeof wanted !== "number")) return answer(services, request, resolved, hold)
-    return Effect.flatMap(settleFold(services.log), (certainty) =>
-      answer(services, request, resolveAll(services, request, apiVersion, certainty), hold)
-    )
-  }
+  (services) =>
+    (request: Request, { apiVersion, hold }: RequestContext): Effect.Effect<Reply<Response>> => {
+      const refusal = refuse(request, apiVersion)
+      if (refusal !== KAFKA.NONE) return Effect.succeed(failure(refusal))
+      const resolved = resolveAll(services, request, apiVersion, "settled")
+      if (resolved.every(({ wanted }) => typeof wanted !== "number")) return answer(services, request, resolved, hold)
+      return Effect.flatMap(settleFold(services.log), (certainty) =>
+        answer(services, request, resolveAll(services, request, apiVersion, certainty), hold)
+      )
+    }
 )

@@ -5,7 +5,7 @@
  * and timestamp of the record with the largest timestamp, -4 (v8+) earliest local (equals earliest: there are no tiers),
  * -5 (v9+) and -6 (v11+) tiered storage: there is none, (-1, -1). From 0 on: the first record whose timestamp is at least
  * the one asked, (-1, -1) without error where there is none. Versions that lack a special timestamp get UNSUPPORTED_VERSION.
- * A partition named twice gets INVALID_REQUEST, as in Kafka. read_committed equals read_uncommitted until transactions exist.
+ * A partition named twice gets INVALID_REQUEST, once, as in Kafka. read_committed equals read_uncommitted until transactions exist.
  */
 import { Effect } from "effect"
 import { type PartitionState } from "#core/log/fold.ts"
@@ -106,7 +106,9 @@ export const listOffsets = defineHandler(ListOffsets, (services) =>
     for (const { name, partitions } of request.topics) {
       const times = new Map<number, number>()
       for (const { partitionIndex } of partitions) times.set(partitionIndex, (times.get(partitionIndex) ?? 0) + 1)
-      const answers = partitions.map((asked) =>
+      const named = new Set<number>()
+      const once = partitions.filter(({ partitionIndex }) => !named.has(partitionIndex) && named.add(partitionIndex))
+      const answers = once.map((asked) =>
         answerPartition(services, name, asked, {
           apiVersion,
           certainty,

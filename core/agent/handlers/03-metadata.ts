@@ -4,7 +4,8 @@
  * Brokers are the agents that clients of this listener should use, and each partition's leader is one of them: any agent
  * serves any partition, so the answer only spreads load and keeps clients in their region. Leader epoch is 0 for ever.
  * v0: an empty list asks for all topics; v1+: null does. v4+: allowAutoTopicCreation (older: always). v10-11 carry topic ids
- * that must not be used for look-up; v12+ look up by id with a null name. v13 has a top-level error (KIP-1102), never set.
+ * and null names that must not be used: such a request is INVALID_REQUEST for every topic, as in Kafka. v12+ look up by id
+ * with a null name. v13 has a top-level error (KIP-1102), never set.
  * A missing topic is created at once where that is allowed (Kafka answers LEADER_NOT_AVAILABLE first): friendlier.
  * Replicas are the leader alone: durability is the buckets' and not a matter of brokers.
  */
@@ -14,12 +15,26 @@ import { Metadata } from "#core/protocol/api/03-metadata.ts"
 import { type ResponseInput } from "#core/protocol/schema.ts"
 import { isTopicName } from "#core/model/topic-name.ts"
 import { uuidToBase64, UUID_ZERO } from "#core/model/uuid.ts"
+import {
+  AUTHORIZED_OPERATIONS_UNKNOWN,
+  CLUSTER_OPERATIONS_ALL,
+  TOPIC_OPERATIONS_ALL
+} from "../authorized-operations.ts"
 import { type AgentServices, defineHandler, type RequestContext } from "../handler.ts"
 import { ERROR_UNSETTLED, errorOfCommand, KAFKA } from "../kafka-error.ts"
-import { type Certainty, errorOfMissing, findTopic, settleFold, settleIfMissing, type TopicReference } from "../topic-lookup.ts"
-import { AUTHORIZED_OPERATIONS_UNKNOWN } from "./60-describe-cluster.ts"
+import {
+  type Certainty,
+  errorOfMissing,
+  findTopic,
+  settleFold,
+  settleIfMissing,
+  type TopicReference
+} from "../topic-lookup.ts"
 
 type TopicAnswer = ResponseInput<typeof Metadata>["topics"][number]
+
+/** Ids and null names are carried from v10 on, but may be used from here on. */
+const BY_ID_SINCE = 12
 
 const refused = (reference: TopicReference, errorCode: number): TopicAnswer => ({
   errorCode,
@@ -63,9 +78,7 @@ const createOnDemand = (services: AgentServices, name: string): Effect.Effect<To
   return Effect.match(log.submit(command), {
     onFailure: errorOfCommand,
     onSuccess: ({ result }) =>
-      result === "collides"
-        ? KAFKA.INVALID_TOPIC_EXCEPTION
-        : (log.fold.topicByName(name) ?? KAFKA.LEADER_NOT_AVAILABLE)
+      result === "collides" ? KAFKA.INVALID_TOPIC_EXCEPTION : (log.fold.topicByName(name) ?? KAFKA.LEADER_NOT_AVAILABLE)
   })
 }
 
@@ -87,11 +100,34 @@ const answerTopic = Effect.fnUntraced(function* (
   return typeof created === "number" ? refused(reference, created) : described(services, context.listener, created)
 })
 
+/** Each topic once, as in Kafka: the answer about a topic can be ten thousand times as long as its name. */
+const distinct = (asked: ReadonlyArray<TopicReference>) => {
+  const seen = new Map<string, TopicReference & { readonly partitionMax: number }>()
+  for (const { name, topicId } of asked) {
+    seen.set(`${topicId} ${name}`, { name, topicId, partitionMax: -1 })
+  }
+  return [...seen.values()]
+}
+
+/** Answers nothing but the error, once for each topic: there was no place for an error of the request. */
+const malformed = (asked: ReadonlyArray<TopicReference>) => ({
+  throttleTimeMs: 0,
+  brokers: [],
+  clusterId: null,
+  controllerId: -1,
+  // An answer of these versions must have a name.
+  topics: distinct(asked).map(({ name, topicId }) => refused({ name: name ?? "", topicId }, KAFKA.INVALID_REQUEST)),
+  errorCode: KAFKA.NONE
+})
+
+const isBeforeItsTime = ({ name, topicId }: TopicReference): boolean => name === null || topicId !== UUID_ZERO
+
 export const metadata = defineHandler(Metadata, (services) =>
   Effect.fnUntraced(function* (request, context) {
     const { log, cluster, settings } = services
     const { apiVersion, listener } = context
     const asked = request.topics
+    if (asked !== null && apiVersion < BY_ID_SINCE && asked.some(isBeforeItsTime)) return malformed(asked)
     const isForAll = asked === null || (apiVersion === 0 && asked.length === 0)
     const topics: Array<TopicAnswer> = []
     if (isForAll) {
@@ -99,11 +135,17 @@ export const metadata = defineHandler(Metadata, (services) =>
       yield* settleFold(log)
       for (const topic of log.fold.topics()) topics.push(described(services, listener, topic))
     } else {
-      const references = asked.map(({ name, topicId }) => ({ name, topicId: apiVersion >= 12 ? topicId : UUID_ZERO, partitionMax: -1 }))
+      const references = distinct(asked)
       const certainty = yield* settleIfMissing(log, references)
       const create = settings.autoCreateTopics && (apiVersion < 4 || request.allowAutoTopicCreation)
       for (const reference of references) {
         topics.push(yield* answerTopic(services, context, reference, { create, certainty }))
+      }
+    }
+    if (request.includeTopicAuthorizedOperations) {
+      for (const [index, topic] of topics.entries()) {
+        if (topic.errorCode !== KAFKA.NONE) continue
+        topics[index] = { ...topic, topicAuthorizedOperations: TOPIC_OPERATIONS_ALL }
       }
     }
     return {
@@ -112,7 +154,9 @@ export const metadata = defineHandler(Metadata, (services) =>
       clusterId: uuidToBase64(log.fold.clusterId ?? UUID_ZERO),
       controllerId: cluster.leaderOf(listener, "controller", 0).nodeId,
       topics,
-      clusterAuthorizedOperations: AUTHORIZED_OPERATIONS_UNKNOWN,
+      clusterAuthorizedOperations: request.includeClusterAuthorizedOperations
+        ? CLUSTER_OPERATIONS_ALL
+        : AUTHORIZED_OPERATIONS_UNKNOWN,
       errorCode: KAFKA.NONE
     }
   })

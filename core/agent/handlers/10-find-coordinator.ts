@@ -30,9 +30,5 @@ export const findCoordinator = defineHandler(FindCoordinator, ({ cluster }) => (
     const { nodeId, host, port } = cluster.leaderOf(listener, `${request.keyType}:${key}`, 0)
     return { key, nodeId, host, port, errorCode: KAFKA.NONE, errorMessage: null }
   }
-  return Effect.succeed(
-    apiVersion >= 4
-      ? { coordinators: request.coordinatorKeys.map(locate) }
-      : locate(request.key)
-  )
+  return Effect.succeed(apiVersion >= 4 ? { coordinators: request.coordinatorKeys.map(locate) } : locate(request.key))
 })

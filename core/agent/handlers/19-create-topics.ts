@@ -4,20 +4,22 @@
  * Any agent creates topics; the topic is visible to whoever asks anywhere once the answer is given. Replication is the
  * bucket set's matter, so every replication factor from 1 on (and -1) is accepted. Manual assignments give the number of
  * partitions; the brokers in them are ignored. v4+ -1 asks for the default number of partitions; v5+ answers the configs;
- * v7+ the topic id. Errors are per topic; a name that comes twice is INVALID_REQUEST.
+ * v7+ the topic id. Errors are per topic; a name that comes twice is INVALID_REQUEST, once.
  */
 import { Effect } from "effect"
 import { type CreateTopic } from "#core/log/command.ts"
 import { validateTopicConfig, validateTopicConfigs } from "#core/config/topic-config.ts"
 import { limits } from "#core/model/limits.ts"
-import { topicNameProblem } from "#core/model/topic-name.ts"
+import { collisionKey, topicNameProblem } from "#core/model/topic-name.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
 import { CreateTopics } from "#core/protocol/api/19-create-topics.ts"
 import { type RequestOf, type ResponseInput } from "#core/protocol/schema.ts"
+import { brokersProblem } from "../assignment.ts"
+import { errorMessageOf } from "../error-message.ts"
 import { describeTopicConfigs } from "../config-description.ts"
 import { type AgentServices, defineHandler } from "../handler.ts"
 import { errorOfCommand, KAFKA } from "../kafka-error.ts"
-import { settleFold } from "../topic-lookup.ts"
+import { distinctByName, settleFold } from "../topic-lookup.ts"
 
 type Asked = RequestOf<typeof CreateTopics>["topics"][number]
 type Answer = ResponseInput<typeof CreateTopics>["topics"][number]
@@ -27,7 +29,7 @@ interface Problem {
   readonly errorMessage: string
 }
 
-const problem = (errorCode: number, errorMessage: string): Problem => ({ errorCode, errorMessage })
+const problem = (errorCode: number, text: string): Problem => ({ errorCode, errorMessage: errorMessageOf(text) })
 
 /** Shown to clients: durability does not come from replicas among brokers. */
 const REPLICATION_FACTOR_SHOWN = 1
@@ -40,26 +42,23 @@ const assignmentProblem = ({ assignments, numPartitions, replicationFactor }: As
   if (indexes.some((partition, place) => partition !== place)) {
     return problem(KAFKA.INVALID_REPLICA_ASSIGNMENT, "assignments must name the partitions 0, 1, 2 … once each")
   }
-  if (assignments.some(({ brokerIds }) => brokerIds.length === 0)) {
-    return problem(KAFKA.INVALID_REPLICA_ASSIGNMENT, "every assignment needs at least one broker")
+  for (const { brokerIds } of assignments) {
+    const malformed = brokersProblem(brokerIds)
+    if (malformed !== undefined) return problem(KAFKA.INVALID_REPLICA_ASSIGNMENT, malformed)
   }
   return undefined
 }
 
 const countProblem = ({ numPartitions, replicationFactor }: Asked): Problem | undefined => {
-  if (numPartitions === 0 || numPartitions < -1 || numPartitions > limits.partitionsPerTopicMax) {
-    return problem(
-      KAFKA.INVALID_PARTITIONS,
-      `numPartitions must be -1 (default) or 1 to ${limits.partitionsPerTopicMax}, not ${numPartitions}`
-    )
-  }
   if (replicationFactor === 0 || replicationFactor < -1) {
     return problem(
       KAFKA.INVALID_REPLICATION_FACTOR,
       `replicationFactor must be -1 (default) or at least 1, not ${replicationFactor}`
     )
   }
-  return undefined
+  const countRule = `numPartitions must be -1 (default) or 1 to ${limits.partitionsPerTopicMax}, not ${numPartitions}`
+  if (numPartitions === 0 || numPartitions < -1) return problem(KAFKA.INVALID_PARTITIONS, countRule)
+  return numPartitions > limits.partitionsPerTopicMax ? problem(KAFKA.POLICY_VIOLATION, countRule) : undefined
 }
 
 const configProblem = ({ configs }: Asked): Problem | undefined => {
@@ -87,9 +86,16 @@ const refused = (name: string, { errorCode, errorMessage }: Problem): Answer => 
   configs: []
 })
 
+const TOO_MANY_PARTITIONS = problem(
+  KAFKA.POLICY_VIOLATION,
+  `one request may create at most ${limits.partitionsPerRequestMax} partitions: create the topics in several requests`
+)
 const exists = (name: string): Problem => problem(KAFKA.TOPIC_ALREADY_EXISTS, `Topic '${name}' already exists.`)
 const collides = (name: string): Problem =>
-  problem(KAFKA.INVALID_TOPIC_EXCEPTION, `Topic '${name}' collides with an existing topic: they differ only in '.' and '_'.`)
+  problem(
+    KAFKA.INVALID_TOPIC_EXCEPTION,
+    `Topic '${name}' collides with an existing topic: they differ only in '.' and '_'.`
+  )
 
 const created = (command: CreateTopic): Answer => ({
   name: command.name,
@@ -98,22 +104,22 @@ const created = (command: CreateTopic): Answer => ({
   errorMessage: null,
   numPartitions: command.partitions,
   replicationFactor: REPLICATION_FACTOR_SHOWN,
-  configs: describeTopicConfigs(new Map(command.configs), null).map(({ name, value, readOnly, configSource, isSensitive }) => ({
-    name,
-    value,
-    readOnly,
-    configSource,
-    isSensitive
-  }))
+  configs: describeTopicConfigs(new Map(command.configs), null).map(
+    ({ name, value, readOnly, configSource, isSensitive }) => ({
+      name,
+      value,
+      readOnly,
+      configSource,
+      isSensitive
+    })
+  )
 })
 
+const partitionsOf = ({ settings }: AgentServices, { assignments, numPartitions }: Asked): number =>
+  assignments.length > 0 ? assignments.length : numPartitions === -1 ? settings.numPartitions : numPartitions
+
 const create = (services: AgentServices, asked: Asked, validateOnly: boolean): Effect.Effect<Answer> => {
-  const partitions =
-    asked.assignments.length > 0
-      ? asked.assignments.length
-      : asked.numPartitions === -1
-        ? services.settings.numPartitions
-        : asked.numPartitions
+  const partitions = partitionsOf(services, asked)
   const command: CreateTopic = {
     kind: "create-topic",
     topicId: services.entropy.uuid(),
@@ -122,16 +128,21 @@ const create = (services: AgentServices, asked: Asked, validateOnly: boolean): E
     configs: asked.configs.map(({ name, value }) => [name, value ?? ""] as const)
   }
   if (validateOnly) {
-    return Effect.map(settleFold(services.log), (certainty) =>
-      certainty === "unsettled"
-        ? refused(asked.name, problem(KAFKA.REQUEST_TIMED_OUT, "the metadata database does not answer"))
-        : services.log.fold.topicByName(asked.name) === undefined
-          ? { ...created(command), topicId: UUID_ZERO }
-          : refused(asked.name, exists(asked.name))
-    )
+    return Effect.map(settleFold(services.log), (certainty) => {
+      const { name } = asked
+      if (certainty === "unsettled") {
+        return refused(name, problem(KAFKA.REQUEST_TIMED_OUT, "the metadata database does not answer"))
+      }
+      const { fold } = services.log
+      if (fold.topicByName(name) !== undefined) return refused(name, exists(name))
+      const key = collisionKey(name)
+      if (fold.topics().some((topic) => collisionKey(topic.name) === key)) return refused(name, collides(name))
+      return { ...created(command), topicId: UUID_ZERO }
+    })
   }
   return Effect.match(services.log.submit(command), {
-    onFailure: (error) => refused(asked.name, problem(errorOfCommand(error), "the topic may or may not have been created")),
+    onFailure: (error) =>
+      refused(asked.name, problem(errorOfCommand(error), "the topic may or may not have been created")),
     onSuccess: ({ result }) =>
       result === "created"
         ? created(command)
@@ -143,8 +154,13 @@ export const createTopics = defineHandler(CreateTopics, (services) =>
   Effect.fnUntraced(function* (request) {
     const times = new Map<string, number>()
     for (const { name } of request.topics) times.set(name, (times.get(name) ?? 0) + 1)
-    const answers = request.topics.map((asked) => {
-      const wrong = problemOf(asked, times.get(asked.name)! > 1)
+    let partitions = 0
+    const answers = distinctByName(request.topics).map((asked) => {
+      let wrong = problemOf(asked, times.get(asked.name)! > 1)
+      if (wrong === undefined) {
+        partitions += partitionsOf(services, asked)
+        if (partitions > limits.partitionsPerRequestMax) wrong = TOO_MANY_PARTITIONS
+      }
       return wrong === undefined
         ? create(services, asked, request.validateOnly)
         : Effect.succeed(refused(asked.name, wrong))

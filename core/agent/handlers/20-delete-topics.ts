@@ -1,30 +1,66 @@
 /**
  * DeleteTopics (key 20), v1-6.
  *
- * By name, from v6 also by id. The id is never used again; a topic made later under the same name has another. The records'
- * segments are freed by retention later. Existence is never denied from memory alone.
+ * By name, from v6 also by id. A topic that is named more than once, in either way, gets INVALID_REQUEST, once, and stays.
+ * The id is never used again; a topic made later under the same name has another. The records' segments are freed by
+ * retention later. Existence is never denied from memory alone.
  */
 import { Effect } from "effect"
 import { DeleteTopics } from "#core/protocol/api/20-delete-topics.ts"
 import { type ResponseInput } from "#core/protocol/schema.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
+import { type TopicState } from "#core/log/fold.ts"
 import { type AgentServices, defineHandler } from "../handler.ts"
 import { errorOfCommand, KAFKA } from "../kafka-error.ts"
 import { type Certainty, errorOfMissing, findTopic, settleIfMissing, type TopicReference } from "../topic-lookup.ts"
 
 type Answer = ResponseInput<typeof DeleteTopics>["responses"][number]
 
-const answer = (
-  { name, topicId }: TopicReference,
-  errorCode: number,
-  errorMessage: string | null = null
-): Answer => ({ name, topicId, errorCode, errorMessage })
+const answer = ({ name, topicId }: TopicReference, errorCode: number, errorMessage: string | null = null): Answer => ({
+  name,
+  topicId,
+  errorCode,
+  errorMessage
+})
 
-const remove = (services: AgentServices, reference: TopicReference, certainty: Certainty): Effect.Effect<Answer> => {
-  if (reference.name !== null && reference.topicId !== UUID_ZERO) {
-    return Effect.succeed(answer(reference, KAFKA.INVALID_REQUEST, "name a topic or give its id, not both"))
+/** What is asked of one topic; `topic` where it is known. */
+interface Asked {
+  readonly reference: TopicReference
+  readonly topic: TopicState | undefined
+  readonly isRepeated: boolean
+}
+
+/** One of each topic, however often and in whichever way it is named. */
+const distinct = (services: AgentServices, references: ReadonlyArray<TopicReference>): ReadonlyArray<Asked> => {
+  const seen = new Map<string, Asked>()
+  for (const reference of references) {
+    const topic = isMalformed(reference) ? undefined : findTopic(services.log.fold, reference)
+    const key = topic?.topicId ?? `${reference.topicId} ${reference.name}`
+    const known = seen.get(key)
+    if (known === undefined) seen.set(key, { reference, topic, isRepeated: false })
+    else seen.set(key, { reference: merged(known.reference, reference), topic, isRepeated: true })
   }
-  const topic = findTopic(services.log.fold, reference)
+  return [...seen.values()]
+}
+
+const merged = (a: TopicReference, b: TopicReference): TopicReference => ({
+  name: a.name ?? b.name,
+  topicId: a.topicId === UUID_ZERO ? b.topicId : a.topicId
+})
+
+const isMalformed = ({ name, topicId }: TopicReference): boolean => (name !== null) === (topicId !== UUID_ZERO)
+
+const remove = (
+  services: AgentServices,
+  { reference, topic, isRepeated }: Asked,
+  certainty: Certainty
+): Effect.Effect<Answer> => {
+  if (isRepeated) {
+    return Effect.succeed(answer(reference, KAFKA.INVALID_REQUEST, "the topic is named more than once"))
+  }
+  if (isMalformed(reference)) {
+    return Effect.succeed(answer(reference, KAFKA.INVALID_REQUEST, "name a topic or give its id: one of them"))
+  }
   if (topic === undefined) {
     return Effect.succeed(answer(reference, errorOfMissing(reference, certainty), "there is no such topic"))
   }
@@ -47,7 +83,7 @@ export const deleteTopics = defineHandler(DeleteTopics, (services) =>
       references.map(({ name, topicId }) => ({ name, topicId, partitionMax: -1 }))
     )
     const responses = yield* Effect.all(
-      references.map((reference) => remove(services, reference, certainty)),
+      distinct(services, references).map((asked) => remove(services, asked, certainty)),
       { concurrency: 64 }
     )
     return { throttleTimeMs: 0, responses }

@@ -11,10 +11,17 @@ import { InitProducerId } from "#core/protocol/api/22-init-producer-id.ts"
 import { defineHandler } from "../handler.ts"
 import { errorOfCommand, KAFKA } from "../kafka-error.ts"
 
+/** What stands for no producer id and for no epoch. */
+const NONE = -1
+
 const refusal = (errorCode: number) => ({ throttleTimeMs: 0, errorCode, producerId: -1, producerEpoch: -1 })
 
 export const initProducerId = defineHandler(InitProducerId, ({ producerIds }) => (request) => {
   if (request.transactionalId === "") return Effect.succeed(refusal(KAFKA.INVALID_REQUEST))
+  // An id without its epoch, or the other way round, is a client's mistake: nothing could be bumped.
+  if ((request.producerId === NONE) !== (request.producerEpoch === NONE)) {
+    return Effect.succeed(refusal(KAFKA.INVALID_REQUEST))
+  }
   if (request.transactionalId !== null) return Effect.succeed(refusal(KAFKA.UNSUPPORTED_VERSION))
   return Effect.match(producerIds.next, {
     onSuccess: (producerId) => ({ throttleTimeMs: 0, errorCode: KAFKA.NONE, producerId, producerEpoch: 0 }),

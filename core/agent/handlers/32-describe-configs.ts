@@ -13,6 +13,7 @@ import { UUID_ZERO } from "#core/model/uuid.ts"
 import { DescribeConfigs } from "#core/protocol/api/32-describe-configs.ts"
 import { type RequestOf, type ResponseInput } from "#core/protocol/schema.ts"
 import { type ConfigDescription, describeBrokerConfigs, describeTopicConfigs } from "../config-description.ts"
+import { errorMessageOf } from "../error-message.ts"
 import { type AgentServices, defineHandler } from "../handler.ts"
 import { KAFKA } from "../kafka-error.ts"
 import { type Certainty, errorOfMissing, findTopic, settleFold } from "../topic-lookup.ts"
@@ -30,15 +31,19 @@ interface Options {
 const TYPE_TOPIC = 2
 const TYPE_BROKER = 4
 
-const failed = ({ resourceType, resourceName }: Resource, errorCode: number, errorMessage: string): Result => ({
+const failed = ({ resourceType, resourceName }: Resource, errorCode: number, text: string): Result => ({
   errorCode,
-  errorMessage,
+  errorMessage: errorMessageOf(text),
   resourceType,
   resourceName,
   configs: []
 })
 
-const found = ({ resourceType, resourceName }: Resource, configs: ReadonlyArray<ConfigDescription>, options: Options): Result => ({
+const found = (
+  { resourceType, resourceName }: Resource,
+  configs: ReadonlyArray<ConfigDescription>,
+  options: Options
+): Result => ({
   errorCode: KAFKA.NONE,
   errorMessage: null,
   resourceType,
@@ -50,6 +55,10 @@ const found = ({ resourceType, resourceName }: Resource, configs: ReadonlyArray<
   }))
 })
 
+/** An empty list of keys asks for all of them, as null does. */
+const keysOf = ({ configurationKeys }: Resource): ReadonlyArray<string> | null =>
+  configurationKeys === null || configurationKeys.length === 0 ? null : configurationKeys
+
 const describeTopic = (services: AgentServices, resource: Resource, options: Options): Result => {
   const { resourceName } = resource
   if (!isTopicName(resourceName)) {
@@ -59,7 +68,7 @@ const describeTopic = (services: AgentServices, resource: Resource, options: Opt
   const topic = findTopic(services.log.fold, reference)
   return topic === undefined
     ? failed(resource, errorOfMissing(reference, options.certainty), "there is no such topic")
-    : found(resource, describeTopicConfigs(topic.configs, resource.configurationKeys), options)
+    : found(resource, describeTopicConfigs(topic.configs, keysOf(resource)), options)
 }
 
 const describeBroker = (services: AgentServices, resource: Resource, options: Options): Result => {
@@ -81,7 +90,17 @@ const describeBroker = (services: AgentServices, resource: Resource, options: Op
     replicationFactor: 1,
     settings: services.settings
   }
-  return found(resource, describeBrokerConfigs(brokerConfigs(facts), resource.configurationKeys), options)
+  return found(resource, describeBrokerConfigs(brokerConfigs(facts), keysOf(resource)), options)
+}
+
+/**
+ * A description is hundreds of times as long as the question: named a million times in one request, a resource is still
+ * described once. Clients keep answers by resource and cannot tell.
+ */
+const distinct = (resources: ReadonlyArray<Resource>): ReadonlyArray<Resource> => {
+  const seen = new Map<string, Resource>()
+  for (const resource of resources) seen.set(`${resource.resourceType} ${resource.resourceName}`, resource)
+  return [...seen.values()]
 }
 
 const describe = (services: AgentServices, resource: Resource, options: Options): Result => {
@@ -94,17 +113,20 @@ const describe = (services: AgentServices, resource: Resource, options: Options)
   )
 }
 
-export const describeConfigs = defineHandler(DescribeConfigs, (services) => (request, { apiVersion, listener }) =>
-  Effect.map(settleFold(services.log), (certainty) => {
-    const options: Options = {
-      includeSynonyms: request.includeSynonyms,
-      includeDocumentation: apiVersion >= 3 && request.includeDocumentation,
-      certainty,
-      listener
-    }
-    return {
-      throttleTimeMs: 0,
-      results: request.resources.map((resource) => describe(services, resource, options))
-    }
-  })
+export const describeConfigs = defineHandler(
+  DescribeConfigs,
+  (services) =>
+    (request, { apiVersion, listener }) =>
+      Effect.map(settleFold(services.log), (certainty) => {
+        const options: Options = {
+          includeSynonyms: request.includeSynonyms,
+          includeDocumentation: apiVersion >= 3 && request.includeDocumentation,
+          certainty,
+          listener
+        }
+        return {
+          throttleTimeMs: 0,
+          results: distinct(request.resources).map((resource) => describe(services, resource, options))
+        }
+      })
 )

@@ -1,17 +1,19 @@
 /**
  * CreatePartitions (key 37), v0-3 (KIP-195).
  *
- * `count` is the new total and must be more than there are. Assignments are checked for their number and otherwise ignored:
- * any agent serves any partition. Errors are per topic.
+ * `count` is the new total and must be more than there are. Assignments are checked for their form and otherwise ignored:
+ * any agent serves any partition. Errors are per topic; a topic that is named twice gets INVALID_REQUEST, once.
  */
 import { Effect } from "effect"
 import { CreatePartitions } from "#core/protocol/api/37-create-partitions.ts"
 import { type RequestOf, type ResponseInput } from "#core/protocol/schema.ts"
 import { limits } from "#core/model/limits.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
+import { brokersProblem } from "../assignment.ts"
+import { errorMessageOf } from "../error-message.ts"
 import { type AgentServices, defineHandler } from "../handler.ts"
 import { errorOfCommand, KAFKA } from "../kafka-error.ts"
-import { type Certainty, errorOfMissing, findTopic, settleIfMissing } from "../topic-lookup.ts"
+import { type Certainty, distinctByName, errorOfMissing, findTopic, settleIfMissing } from "../topic-lookup.ts"
 
 type Asked = RequestOf<typeof CreatePartitions>["topics"][number]
 type Answer = ResponseInput<typeof CreatePartitions>["results"][number]
@@ -27,7 +29,8 @@ const grow = (
   { name, count, assignments }: Asked,
   options: { readonly validateOnly: boolean; readonly certainty: Certainty; readonly isRepeated: boolean }
 ): Effect.Effect<Answer> => {
-  const refuse = (errorCode: number, errorMessage: string) => Effect.succeed({ name, errorCode, errorMessage })
+  const refuse = (errorCode: number, text: string) =>
+    Effect.succeed({ name, errorCode, errorMessage: errorMessageOf(text) })
   if (options.isRepeated) return refuse(KAFKA.INVALID_REQUEST, `the topic ${name} is named more than once`)
   const reference = { name, topicId: UUID_ZERO }
   const topic = findTopic(services.log.fold, reference)
@@ -35,7 +38,10 @@ const grow = (
   const current = topic.partitions.length
   if (count <= current) return Effect.succeed(notMore(name, current, count))
   if (count > limits.partitionsPerTopicMax) {
-    return refuse(KAFKA.INVALID_PARTITIONS, `at most ${limits.partitionsPerTopicMax} partitions are allowed, not ${count}`)
+    return refuse(
+      KAFKA.INVALID_PARTITIONS,
+      `at most ${limits.partitionsPerTopicMax} partitions are allowed, not ${count}`
+    )
   }
   if (assignments !== null && assignments.length !== count - current) {
     return refuse(
@@ -43,23 +49,22 @@ const grow = (
       `${count - current} partitions are added but ${assignments.length} assignments are given`
     )
   }
+  const malformed = assignments?.map(({ brokerIds }) => brokersProblem(brokerIds)).find((problem) => problem !== undefined)
+  if (malformed !== undefined) return refuse(KAFKA.INVALID_REPLICA_ASSIGNMENT, malformed)
   if (options.validateOnly) return Effect.succeed({ name, errorCode: KAFKA.NONE, errorMessage: null })
-  return Effect.match(
-    services.log.submit({ kind: "create-partitions", topicId: topic.topicId, partitions: count }),
-    {
-      onFailure: (error): Answer => ({
-        name,
-        errorCode: errorOfCommand(error),
-        errorMessage: "the partitions may or may not have been created"
-      }),
-      onSuccess: ({ result, partitions }): Answer =>
-        result === "created"
-          ? { name, errorCode: KAFKA.NONE, errorMessage: null }
-          : result === "not-more"
-            ? notMore(name, partitions, count)
-            : { name, errorCode: errorOfMissing(reference, "settled"), errorMessage: "there is no such topic" }
-    }
-  )
+  return Effect.match(services.log.submit({ kind: "create-partitions", topicId: topic.topicId, partitions: count }), {
+    onFailure: (error): Answer => ({
+      name,
+      errorCode: errorOfCommand(error),
+      errorMessage: "the partitions may or may not have been created"
+    }),
+    onSuccess: ({ result, partitions }): Answer =>
+      result === "created"
+        ? { name, errorCode: KAFKA.NONE, errorMessage: null }
+        : result === "not-more"
+          ? notMore(name, partitions, count)
+          : { name, errorCode: errorOfMissing(reference, "settled"), errorMessage: "there is no such topic" }
+  })
 }
 
 export const createPartitions = defineHandler(CreatePartitions, (services) =>
@@ -71,7 +76,7 @@ export const createPartitions = defineHandler(CreatePartitions, (services) =>
     const times = new Map<string, number>()
     for (const { name } of request.topics) times.set(name, (times.get(name) ?? 0) + 1)
     const results = yield* Effect.all(
-      request.topics.map((asked) =>
+      distinctByName(request.topics).map((asked) =>
         grow(services, asked, {
           validateOnly: request.validateOnly,
           certainty,
