@@ -81,5 +81,6 @@ metadata:
 settings:
   # Writes to a directory cost nothing, so a busy agent need not save them up: a segment follows as soon as the last is safe.
   flush.interval.ms: 0
+  segments.in.flight: 2
   # num.partitions: 3
 `

@@ -19,7 +19,7 @@ export const limits = {
   batchBytesUncompressedMax: 64 * MiB,
   /** Bad records of one batch that are named one by one in its answer (KIP-467); the rest is only counted. */
   recordErrorsMax: 1_000,
-  /** Timestamps of records lie within this distance of 1970: what the log's entries can tell exactly (Kafka: 2^63). */
+  /** Log entries tell timestamps within this distance of 1970: further apart they would not be exact. */
   timestampMsMax: 2 ** 51,
   /** Nesting-free arrays still need a bound: elements of one array in a request. */
   arrayElementsMax: 1_000_000,

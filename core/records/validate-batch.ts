@@ -8,8 +8,7 @@
  * Stricter than Kafka, because what is stored must be readable and countable for all time:
  * - offset deltas must be 0, 1, 2 … (Kafka takes any in an uncompressed batch and fails with -1 in a compressed one);
  * - lengths inside compressed records must add up (Kafka skips them unread, its consumers then fail);
- * - timestamps must lie within 2^51 ms of 1970 and producer ids below 2^53, and a producer's epoch must be at least 0
- *   (Kafka takes -1);
+ * - timestamps and producer ids must be whole numbers below 2^53, and a producer's epoch at least 0 (Kafka takes -1);
  * - a batch may not unfold beyond `uncompressedBytesMax` (MESSAGE_TOO_LARGE: the Java client then splits it).
  */
 import { limits } from "#core/model/limits.ts"
@@ -219,7 +218,6 @@ const isAppendMarkRefused = (batch: Buffer, rules: BatchRules): boolean => {
 const isTimestampInRange = (timestampMs: number, rules: BatchRules): boolean => {
   if (!Number.isSafeInteger(timestampMs)) return false
   if (rules.timestampType === "append" || timestampMs === NO_TIMESTAMP) return true
-  if (Math.abs(timestampMs) > limits.timestampMsMax) return false
   const ageMs = rules.nowMs - timestampMs
   return ageMs <= rules.timestampBeforeMaxMs && -ageMs <= rules.timestampAfterMaxMs
 }
@@ -227,7 +225,7 @@ const isTimestampInRange = (timestampMs: number, rules: BatchRules): boolean => 
 const recordMessage = (isKeyMissing: boolean, isMarkRefused: boolean, rules: BatchRules): string => {
   if (isKeyMissing) return "a compacted topic does not accept a record without a key"
   if (isMarkRefused) return "a producer must not set the timestamp type LogAppendTime"
-  if (Math.abs(cursor.timestamp) > limits.timestampMsMax) return `timestamp ${cursor.timestamp} is beyond 2^51 ms`
+  if (!Number.isSafeInteger(cursor.timestamp)) return `timestamp ${cursor.timestamp} is beyond 2^53 ms`
   const first = rules.nowMs - rules.timestampBeforeMaxMs
   const last = rules.nowMs + rules.timestampAfterMaxMs
   return `timestamp ${cursor.timestamp} is out of range, it must be within [${first}, ${last}]`

@@ -1,9 +1,10 @@
 /**
  * What a fuzzed connection sends, and what may come of it.
  *
- * The verdict is made from the bytes alone: they are cut into frames and decoded a second time here, so that the agent can
- * be held to it. Kafka's rule: whatever can be decoded is answered, in order, with the request's correlation id; whatever
- * cannot ends the connection; a Produce with acks=0 has no answer, and ends the connection where it fails.
+ * The verdict is made from the bytes alone: they are cut into frames and decoded a second time here, so that the
+ * agent can be held to it. Kafka's rule: whatever can be decoded is answered, in order, with the request's
+ * correlation id; whatever cannot ends the connection; a Produce with acks=0 has no answer, and ends the connection
+ * where it fails.
  */
 import { ApiVersions } from "#core/protocol/api/18-api-versions.ts"
 import { Produce } from "#core/protocol/api/00-produce.ts"
@@ -36,7 +37,7 @@ export const expectationOf = (stream: Buffer, frameBytesMax: number): Expectatio
   let answers = 0
   let mustClose = false
   let mayCloseAtOnce = false
-  for (let at = 0; stream.length - at >= 4 && !mayCloseAtOnce; ) {
+  for (let at = 0; stream.length - at >= 4 && !mayCloseAtOnce;) {
     const bytes = stream.readInt32BE(at)
     mayCloseAtOnce = bytes < FRAME_BYTES_MIN || bytes > frameBytesMax
     if (!mayCloseAtOnce && at + 4 + bytes > stream.length) break

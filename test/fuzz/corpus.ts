@@ -24,7 +24,9 @@ const CLIENT_IDS = ["fuzz", null, ""] as const
 
 /** Frames without length prefix. */
 export const goldenFrames: ReadonlyArray<Buffer> = readGoldens()
-  .filter(({ direction, version, api }) => direction === "request" && version >= api.versionMin && version <= api.versionMax)
+  .filter(
+    ({ direction, version, api }) => direction === "request" && version >= api.versionMin && version <= api.versionMax
+  )
   .map(({ header, body }) => Buffer.concat([header, body]))
 
 const GOOD_BATCHES: ReadonlyArray<Buffer> = [
@@ -91,13 +93,21 @@ const requestsOf = (key: number, version: number, agent: FuzzAgent): ReadonlyArr
     const topicId = agent.log.fold.topicByName(name)!.topicId
     return { name, topic: name, topicName: name, topicId, partitions }
   })
-  const eachPartition = (count: number, make: (partition: number) => unknown) => Array.from({ length: count }, (_, at) => make(at))
+  const eachPartition = (count: number, make: (partition: number) => unknown) =>
+    Array.from({ length: count }, (_, at) => make(at))
   switch (key) {
     case 0:
       return GOOD_BATCHES.flatMap((records, index) => {
         const { name, topicId } = topics[index % topics.length]!
         const acks = index % 5 === 4 ? 0 : -1
-        return [{ transactionalId: null, acks, timeoutMs: 1_000, topicData: [{ name, topicId, partitionData: [{ index: 0, records }] }] }]
+        return [
+          {
+            transactionalId: null,
+            acks,
+            timeoutMs: 1_000,
+            topicData: [{ name, topicId, partitionData: [{ index: 0, records }] }]
+          }
+        ]
       })
     case 1:
       return [0, 1].map((fetchOffset) => ({

@@ -150,7 +150,8 @@ class FrameFuzzer {
     for (const { peer } of scripts) peer.hangUp()
     await this.#untilIdle(scripts)
     for (const script of scripts) this.#judge(script)
-    if (this.#agent.closings.size > 0) this.#fail(`log events of unknown peers: ${[...this.#agent.closings.keys()]}`, scripts)
+    if (this.#agent.closings.size > 0)
+      this.#fail(`log events of unknown peers: ${[...this.#agent.closings.keys()]}`, scripts)
   }
 
   #pieces(stream: Buffer): ReadonlyArray<Buffer> {
@@ -158,7 +159,7 @@ class FrameFuzzer {
     if (random.oneIn(2)) return [stream]
     const bytesMax = random.pick([1, 7, 64, 512])
     const pieces: Array<Buffer> = []
-    for (let at = 0; at < stream.length; ) {
+    for (let at = 0; at < stream.length;) {
       const bytes = bytesMax === 1 && stream.length > 500 ? 97 : 1 + random.below(bytesMax)
       pieces.push(stream.subarray(at, at + bytes))
       at += bytes

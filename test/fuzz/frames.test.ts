@@ -1,8 +1,8 @@
 /**
- * Goal: whatever frames come to the Kafka port, the agent answers or closes the connection with one log event; it never
- * falls, hangs, answers out of order, or keeps memory. Method: a million frames and more, good and mutated ones mixed, on
- * pipelined connections cut into pieces of any size, against a whole agent over memory stores (frame-fuzzer.ts); each
- * connection's fate is compared with what its bytes deserve (connection-script.ts).
+ * Goal: whatever frames come to the Kafka port, the agent answers or closes the connection with one log event; it
+ * never falls, hangs, answers out of order, or keeps memory. Method: a million frames and more, good and mutated ones
+ * mixed, on pipelined connections cut into pieces of any size, against a whole agent over memory stores
+ * (frame-fuzzer.ts); each connection's fate is compared with what its bytes deserve (connection-script.ts).
  *
  * The seed is printed. The same one gives the same bytes: MERIDIAN_FUZZ_SEED=… npm test -- test/fuzz/frames.test.ts.
  * MERIDIAN_FUZZ_FRAMES sets how many frames.
@@ -36,23 +36,27 @@ const runThread = (work: FrameFuzzWork): Promise<ReadonlyArray<EpisodeResult>> =
   })
 
 describe("hostile frames", () => {
-  it("are answered in order or close their connection with one log event, and leave nothing behind", async () => {
-    const seed = fuzzSeed()
-    process.stdout.write(`frames.test.ts: MERIDIAN_FUZZ_SEED=${seed} MERIDIAN_FUZZ_FRAMES=${FRAMES}\n`)
-    const episodes = Math.max(1, Math.ceil(FRAMES / FRAMES_PER_EPISODE))
-    const seeds = Array.from({ length: episodes }, (_, index) => seed + index)
-    const threads = Array.from({ length: Math.min(THREADS, episodes) }, (_, thread) =>
-      runThread({
-        seeds: seeds.filter((_seed, index) => index % THREADS === thread),
-        framesPerEpisode: Math.min(FRAMES_PER_EPISODE, FRAMES)
-      })
-    )
-    const results = (await Promise.all(threads)).flat()
-    const total = (field: keyof EpisodeResult) => results.reduce((sum, result) => sum + result[field], 0)
-    assert.strictEqual(results.length, episodes, "every episode came to its end")
-    assert.isAtLeast(total("frames"), FRAMES)
-    assert.isAtLeast(total("answers"), FRAMES / 4, "a good part gets behind the decoder")
-    assert.isAtLeast(total("connections") , FRAMES / 10, "a good part closes its connection")
-    for (const { memoryBytes } of results) assert.isBelow(memoryBytes, MEMORY_BYTES_MAX)
-  }, TIMEOUT_MS)
+  it(
+    "are answered in order or close their connection with one log event, and leave nothing behind",
+    async () => {
+      const seed = fuzzSeed()
+      process.stdout.write(`frames.test.ts: MERIDIAN_FUZZ_SEED=${seed} MERIDIAN_FUZZ_FRAMES=${FRAMES}\n`)
+      const episodes = Math.max(1, Math.ceil(FRAMES / FRAMES_PER_EPISODE))
+      const seeds = Array.from({ length: episodes }, (_, index) => seed + index)
+      const threads = Array.from({ length: Math.min(THREADS, episodes) }, (_, thread) =>
+        runThread({
+          seeds: seeds.filter((_seed, index) => index % THREADS === thread),
+          framesPerEpisode: Math.min(FRAMES_PER_EPISODE, FRAMES)
+        })
+      )
+      const results = (await Promise.all(threads)).flat()
+      const total = (field: keyof EpisodeResult) => results.reduce((sum, result) => sum + result[field], 0)
+      assert.strictEqual(results.length, episodes, "every episode came to its end")
+      assert.isAtLeast(total("frames"), FRAMES)
+      assert.isAtLeast(total("answers"), FRAMES / 4, "a good part gets behind the decoder")
+      assert.isAtLeast(total("connections"), FRAMES / 10, "a good part closes its connection")
+      for (const { memoryBytes } of results) assert.isBelow(memoryBytes, MEMORY_BYTES_MAX)
+    },
+    TIMEOUT_MS
+  )
 })

@@ -1,6 +1,7 @@
 /**
- * A real agent in this process for hostile clients: every layer of the product but for the stores, which are in memory,
- * and the network, which the caller brings. What fuzz tests must see is in reach: log events, counters, budgets, the fold.
+ * A real agent in this process for hostile clients: every layer of the product but for the stores, which are in
+ * memory, and the network, which the caller brings. What fuzz tests must see is in reach: log events, counters,
+ * budgets, the fold.
  *
  * Ids are drawn from a seed, so that a run can be had again.
  */
@@ -16,8 +17,15 @@ import { assert } from "#core/model/assert.ts"
 import { uuidFromRandom } from "#core/model/uuid.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { MetadataStore } from "#core/ports/metadata-store.ts"
-import { Network } from "#core/ports/network.ts"
-import { type Counters, HISTOGRAMS, type Histograms, makeCounters, Metrics, type Observation } from "#core/telemetry/metrics.ts"
+import { type Network } from "#core/ports/network.ts"
+import {
+  type Counters,
+  HISTOGRAMS,
+  type Histograms,
+  makeCounters,
+  Metrics,
+  type Observation
+} from "#core/telemetry/metrics.ts"
 import { layer as membershipLayer } from "#regions/membership.ts"
 import { layer as quorumLayer } from "#replication/quorum/quorum.ts"
 import { type FuzzRandom } from "./fuzz-random.ts"

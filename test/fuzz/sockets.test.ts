@@ -1,10 +1,10 @@
 /**
  * Goal: hostile connections over real TCP do no harm: each ends (by the agent, or when its client lets go) and leaves
- * nothing behind, and a good client is served all the while. Method: a whole agent over memory stores on a loopback port;
- * thousands of connections of every kind that a port on the Internet meets, some hundreds at a time; a good client that
- * produces and fetches without a pause. No client waits for a time: it ends when the agent has answered or hung up, and
- * what the agent would wait for (half a request) is let go after everything else is over. The seed is printed
- * (MERIDIAN_FUZZ_SEED); MERIDIAN_FUZZ_SOCKETS sets how many connections.
+ * nothing behind, and a good client is served all the while. Method: a whole agent over memory stores on a loopback
+ * port; thousands of connections of every kind that a port on the Internet meets, some hundreds at a time; a good
+ * client that produces and fetches without a pause. No client waits for a time: it ends when the agent has answered
+ * or hung up, and what the agent would wait for (half a request) is let go after everything else is over. The seed is
+ * printed (MERIDIAN_FUZZ_SEED); MERIDIAN_FUZZ_SOCKETS sets how many connections.
  */
 import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
@@ -43,7 +43,9 @@ const framed = (frame: Buffer): Buffer => Buffer.concat([int32(frame.length), fr
 const text = (value: string): Buffer => Buffer.from(value, "latin1")
 const APIVERSIONS = framed(Buffer.from("001200000000002affff", "hex"))
 const TLS_HELLO = Buffer.from(
-  "160301007a0100007603035f" + "a5".repeat(31) + "000008c02bc02fc02cc0300100004500000000000e000c0000096c6f63616c686f7374",
+  "160301007a0100007603035f" +
+    "a5".repeat(31) +
+    "000008c02bc02fc02cc0300100004500000000000e000c0000096c6f63616c686f7374",
   "hex"
 )
 
@@ -52,7 +54,10 @@ const ATTACKS: ReadonlyArray<(random: FuzzRandom) => Attack> = [
   () => ({ pieces: [TLS_HELLO], endsBy: "agent" }),
   () => ({ pieces: [text("GET / HTTP/1.1\r\nHost: kafka\r\n\r\n")], endsBy: "agent" }),
   () => ({ pieces: [text("SSH-2.0-OpenSSH_9.9\r\n")], endsBy: "agent" }),
-  () => ({ pieces: [text("\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00")], endsBy: "agent" }),
+  () => ({
+    pieces: [text("\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00")],
+    endsBy: "agent"
+  }),
   // Lengths that cannot be.
   (random) => ({
     pieces: [int32(random.pick([0, -1, 1, 7, FRAME_BYTES_MAX + 1, 0x7fffffff, -0x80000000]))],
@@ -66,7 +71,10 @@ const ATTACKS: ReadonlyArray<(random: FuzzRandom) => Attack> = [
     endsBy: "client"
   }),
   // A request that no API knows, and one that its API cannot decode.
-  (random) => ({ pieces: [framed(Buffer.concat([Buffer.from("7fff0000", "hex"), random.bytes(20)]))], endsBy: "agent" }),
+  (random) => ({
+    pieces: [framed(Buffer.concat([Buffer.from("7fff0000", "hex"), random.bytes(20)]))],
+    endsBy: "agent"
+  }),
   () => ({ pieces: [framed(Buffer.from("00030009000000010000ff", "hex"))], endsBy: "agent" }),
   // Nothing at all; and a reset in the middle.
   () => ({ pieces: [], endsBy: "client" }),
@@ -147,7 +155,12 @@ const goodClient = async (port: number, mayStop: () => boolean): Promise<number>
     const { errorCode, baseOffset } = produced.responses[0]!.partitionResponses[0]!
     assert.strictEqual(errorCode, errorCodes.NONE)
     const partitions = [{ partition: 0, fetchOffset: baseOffset, partitionMaxBytes: 1_000 }]
-    const fetched = await client.request(Fetch, 12, { maxWaitMs: 0, minBytes: 1, maxBytes: 1_000, topics: [{ topic: "plain", partitions }] })
+    const fetched = await client.request(Fetch, 12, {
+      maxWaitMs: 0,
+      minBytes: 1,
+      maxBytes: 1_000,
+      topics: [{ topic: "plain", partitions }]
+    })
     assert.isAbove(fetched.responses[0]!.partitions[0]!.records!.length, 0)
   }
   client.close()
@@ -189,32 +202,40 @@ const withAgent = (body: (agent: FuzzAgent, random: FuzzRandom) => Promise<void>
   )
 
 describe("hostile connections", () => {
-  it.live("end one by one while a good client is served", () =>
-    withAgent(async (agent, random) => {
-      let isDone = false
-      const served = goodClient(agent.port, () => isDone)
-      for (let done = 0; done < CONNECTIONS; done += CONNECTIONS_AT_ONCE) {
-        const attacks = Array.from({ length: CONNECTIONS_AT_ONCE }, () => random.pick(ATTACKS)(random))
-        const outcomes = await playAll(agent.port, attacks)
-        await untilIdle(agent, 1)
-        judge(agent, outcomes)
-      }
-      isDone = true
-      assert.isAtLeast(await served, CONNECTIONS / CONNECTIONS_AT_ONCE, "it was served in every round")
-      await untilIdle(agent, 0)
-      assert.strictEqual(agent.requestBytesHeld(), 0, "no request's memory is kept")
-    }), TIMEOUT_MS)
+  it.live(
+    "end one by one while a good client is served",
+    () =>
+      withAgent(async (agent, random) => {
+        let isDone = false
+        const served = goodClient(agent.port, () => isDone)
+        for (let done = 0; done < CONNECTIONS; done += CONNECTIONS_AT_ONCE) {
+          const attacks = Array.from({ length: CONNECTIONS_AT_ONCE }, () => random.pick(ATTACKS)(random))
+          const outcomes = await playAll(agent.port, attacks)
+          await untilIdle(agent, 1)
+          judge(agent, outcomes)
+        }
+        isDone = true
+        assert.isAtLeast(await served, CONNECTIONS / CONNECTIONS_AT_ONCE, "it was served in every round")
+        await untilIdle(agent, 0)
+        assert.strictEqual(agent.requestBytesHeld(), 0, "no request's memory is kept")
+      }),
+    TIMEOUT_MS
+  )
 
-  it.live("that come as a crowd, ask for nothing and go do not keep a good client waiting", () =>
-    withAgent(async (agent) => {
-      const crowd = Array.from({ length: CROWD }, (): Attack => ({ pieces: [], endsBy: "client" }))
-      let isDone = false
-      const served = goodClient(agent.port, () => isDone)
-      const outcomes = await playAll(agent.port, crowd)
-      isDone = true
-      assert.isAtLeast(await served, 1)
-      await untilIdle(agent, 0)
-      judge(agent, outcomes)
-      assert.isAtLeast(agent.counters.connectionsAccepted, CROWD)
-    }), TIMEOUT_MS)
+  it.live(
+    "that come as a crowd, ask for nothing and go do not keep a good client waiting",
+    () =>
+      withAgent(async (agent) => {
+        const crowd = Array.from({ length: CROWD }, (): Attack => ({ pieces: [], endsBy: "client" }))
+        let isDone = false
+        const served = goodClient(agent.port, () => isDone)
+        const outcomes = await playAll(agent.port, crowd)
+        isDone = true
+        assert.isAtLeast(await served, 1)
+        await untilIdle(agent, 0)
+        judge(agent, outcomes)
+        assert.isAtLeast(agent.counters.connectionsAccepted, CROWD)
+      }),
+    TIMEOUT_MS
+  )
 })

@@ -12,6 +12,8 @@ import { type Side } from "./differential-side.ts"
 
 export const UNKNOWN_ID = "0123456789abcdef0123456789abcdef"
 const coordinatorDeadlineMs = 30_000
+/** What a Kafka that has just started says for a while. */
+const COORDINATOR_LOAD_IN_PROGRESS = 14
 const COORDINATOR_NOT_AVAILABLE = 15
 /** InitProducerId v6 is not stable: neither broker offers it. */
 const INIT_PRODUCER_ID_MAX = 5
@@ -85,6 +87,10 @@ async function coordinators(side: Side): Promise<void> {
 }
 
 async function producerIds(side: Side): Promise<void> {
+  await waitUntil(`${side.name} has producer ids`, coordinatorDeadlineMs, async () => {
+    const body = { transactionalId: null, transactionTimeoutMs: 60_000 }
+    return (await side.request(InitProducerId, 4, body)).errorCode !== COORDINATOR_LOAD_IN_PROGRESS
+  })
   for (let version = InitProducerId.versionMin; version <= INIT_PRODUCER_ID_MAX; version++) {
     const body = { transactionalId: null, transactionTimeoutMs: 60_000 }
     await side.ask("fresh", InitProducerId, version, body)

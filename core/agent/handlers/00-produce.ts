@@ -92,8 +92,9 @@ const check = (
       // Its own object: it outlives the request, the bytes must not.
       summary: {
         offsetCount: result.offsetCount,
-        // With LogAppendTime the commit's time is every record's; what the client wrote may be anything.
-        maxTimestampMs: config.timestampType === "append" ? -1 : result.maxTimestampMs,
+        // With LogAppendTime the commit's time is every record's. Entries hold no time beyond the year 73,000: a later one
+        // stays in its record as it is, and look-ups by time do not tell it from the last one.
+        maxTimestampMs: config.timestampType === "append" ? -1 : Math.min(result.maxTimestampMs, limits.timestampMsMax),
         producerId: result.producerId,
         producerEpoch: result.producerEpoch,
         baseSequence: result.baseSequence
