@@ -49,7 +49,7 @@ type Handle = (request: never, context: RequestContext) => Effect.Effect<Reply<u
 const NOTHING: Answer = { chunks: [] }
 
 export const makeDispatcher = (services: AgentServices): RequestDispatcher => {
-  const { counters } = services.metrics
+  const { counters, record } = services.metrics
   const handlers = new Map<number, { readonly api: Api; readonly handle: Handle }>()
   for (const handler of HANDLERS as unknown as ReadonlyArray<Handler<Api>>) {
     handlers.set(handler.api.key, { api: handler.api, handle: handler.make(services) as Handle })
@@ -76,8 +76,10 @@ export const makeDispatcher = (services: AgentServices): RequestDispatcher => {
     const { apiKey, apiVersion, correlationId, clientId } = header
     const { api, handle } = handlers.get(apiKey)!
     const context: RequestContext = { apiVersion, clientId, listener: connection.listener, hold }
+    const startedMs = services.clock.currentTimeMillisUnsafe()
     return Effect.map(handle(body as never, context), (reply): Answer | Hangup => {
       counters.requests++
+      if (api.key === Produce.key) record.produceLatencyMs(services.clock.currentTimeMillisUnsafe() - startedMs)
       if (reply === NO_ANSWER) return NOTHING
       if (isHangup(reply)) return reply
       const encoded = encodeResponse({ api, version: apiVersion, correlationId, body: reply as never })

@@ -19,7 +19,6 @@ import { BlockCache, type BlockCacheCounters } from "./block-cache.ts"
 import { isRunSound, stampRun } from "./run-bytes.ts"
 
 /** What a reader does with the bytes next. */
-export { type RunSlice, sliceRun } from "./run-bytes.ts"
 
 export interface RunReaderOptions {
   /** Setting `cache.bytes`. */

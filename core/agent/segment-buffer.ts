@@ -9,7 +9,7 @@
  * - Nothing is answered before its entry is settled (invariant 5). A segment that missed its quorum is never committed; its
  *   id is never used again.
  */
-import { Clock, Context, Deferred, Effect, Fiber, Latch, Layer } from "effect"
+import { Clock, Context, Deferred, Effect, Fiber, Latch, Layer, type Scope } from "effect"
 import { type BatchAnswer, type BatchSummary, type CommitSegment } from "#core/log/command.ts"
 import { CommitLog, CommitLogError } from "#core/log/commit-log.ts"
 import { assert } from "#core/model/assert.ts"
@@ -79,146 +79,186 @@ interface Turn {
 
 const open = (): OpenSegment => ({ builder: new SegmentBuilder(), waiting: [] })
 
-const settle = (waiting: ReadonlyArray<Waiting>, outcomeOf: (ticket: number) => BatchOutcome): void => {
-  for (let ticket = 0; ticket < waiting.length; ticket++) {
-    const { group, index } = waiting[ticket]!
-    group.outcomes[index] = outcomeOf(ticket)
-    if (--group.missing === 0) group.settled(group.outcomes)
-  }
+interface BufferState {
+  readonly options: SegmentBufferOptions
+  readonly store: SegmentStore["Service"]
+  readonly log: CommitLog["Service"]
+  readonly entropy: Entropy["Service"]
+  readonly metrics: Metrics["Service"]
+  readonly scope: Scope.Scope
+  /** Open while there is something to flush. */
+  readonly something: Latch.Latch
+  /** Open while a segment need not wait for the PUT budget. */
+  readonly full: Latch.Latch
+  /** Open while another segment may be put in flight. */
+  readonly room: Latch.Latch
+  inFlight: number
+  /** Closed before the open one: a topic's timestamp type changed, or the builder was full. */
+  readonly closedEarly: Array<OpenSegment>
+  current: OpenSegment
+  previous: Turn
 }
 
 const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
-  const store = yield* SegmentStore
-  const log = yield* CommitLog
-  const entropy = yield* Entropy
-  const { counters, record } = yield* Metrics
-  const scope = yield* Effect.scope
-  /** Open while there is something to flush. */
-  const something = yield* Latch.make(false)
-  /** Open while a segment need not wait for the PUT budget. */
-  const full = yield* Latch.make(false)
-  /** Open while another segment may be put in flight. */
-  const room = yield* Latch.make(true)
-  let inFlight = 0
-  /** Closed before the open one, because a topic's timestamp type changed. */
-  const closedEarly: Array<OpenSegment> = []
-  let current = open()
-  let previous: Turn = { submitted: Deferred.makeUnsafe<void>() }
-  Deferred.doneUnsafe(previous.submitted, Effect.void)
-
-  const append: SegmentBuffer["Service"]["append"] = (batches, settled) => {
-    assert(batches.length > 0, "an append holds batches")
-    const group: Group = { outcomes: new Array(batches.length), missing: batches.length, settled }
-    for (let index = 0; index < batches.length; index++) {
-      const batch = batches[index]!
-      if (current.builder.add(batch) < 0) {
-        closedEarly.push(current)
-        current = open()
-        current.builder.add(batch)
-      }
-      current.waiting.push({ group, index })
-    }
-    if (closedEarly.length > 0 || current.builder.byteLength >= options.segmentBytes) full.openUnsafe()
-    something.openUnsafe()
+  const first: Turn = { submitted: Deferred.makeUnsafe<void>() }
+  Deferred.doneUnsafe(first.submitted, Effect.void)
+  const state: BufferState = {
+    options,
+    store: yield* SegmentStore,
+    log: yield* CommitLog,
+    entropy: yield* Entropy,
+    metrics: yield* Metrics,
+    scope: yield* Effect.scope,
+    something: yield* Latch.make(false),
+    full: yield* Latch.make(false),
+    room: yield* Latch.make(true),
+    inFlight: 0,
+    closedEarly: [],
+    current: open(),
+    previous: first
   }
+  yield* state.metrics.observe("segmentsInFlight", () => [{ value: state.inFlight }])
+  yield* Effect.forkScoped(flushForever(state))
+  return SegmentBuffer.of({ append: (batches, settled) => append(state, batches, settled) })
+})
 
-  const take = (): OpenSegment => {
-    const early = closedEarly.shift()
-    const taken = early ?? current
-    if (early === undefined) current = open()
-    if (closedEarly.length === 0) {
-      if (current.builder.byteLength < options.segmentBytes) full.closeUnsafe()
-      if (current.builder.isEmpty) something.closeUnsafe()
+const append = (
+  state: BufferState,
+  batches: ReadonlyArray<PendingBatch>,
+  settled: (outcomes: ReadonlyArray<BatchOutcome>) => void
+): void => {
+  assert(batches.length > 0, "an append holds batches")
+  const group: Group = { outcomes: [], missing: batches.length, settled }
+  for (let index = 0; index < batches.length; index++) {
+    const batch = batches[index]!
+    if (state.current.builder.add(batch) < 0) {
+      state.closedEarly.push(state.current)
+      state.current = open()
+      assert(state.current.builder.add(batch) >= 0, "an empty builder takes any batch")
     }
-    return taken
+    state.current.waiting.push({ group, index })
   }
+  if (state.closedEarly.length > 0 || state.current.builder.byteLength >= state.options.segmentBytes) {
+    state.full.openUnsafe()
+  }
+  state.something.openUnsafe()
+}
 
-  const writeAndCommit = Effect.fnUntraced(function* (
-    sealed: SealedSegment,
-    unacked: UnackedCommit,
-    turn: Turn,
-    before: Turn
-  ) {
-    const startedMs = yield* Clock.currentTimeMillis
-    const { ackedBuckets } = yield* store.write(unacked, sealed.chunks)
-    const writtenMs = yield* Clock.currentTimeMillis
-    yield* Deferred.await(before.submitted)
-    // Started at once: the log orders commands by the order of the calls, so the next segment may follow from here on.
-    const submit = yield* Effect.forkChild(log.submit<CommitSegment>({ ...unacked, ackedBuckets }), {
-      startImmediately: true
-    })
-    yield* Deferred.succeed(turn.submitted, undefined)
-    const answer = yield* Fiber.join(submit)
-    const committedMs = yield* Clock.currentTimeMillis
-    counters.segmentsWritten++
-    record.segmentBytes(sealed.segmentBytes)
-    record.quorumWriteMs(writtenMs - startedMs)
-    record.commitMs(committedMs - writtenMs)
-    record.flushMs(committedMs - startedMs)
-    return answer
-  })
+/** The segment to flush next; another is open from here on. */
+const take = (state: BufferState): OpenSegment => {
+  const early = state.closedEarly.shift()
+  const taken = early ?? state.current
+  if (early === undefined) state.current = open()
+  if (state.closedEarly.length === 0) {
+    if (state.current.builder.byteLength < state.options.segmentBytes) state.full.closeUnsafe()
+    if (state.current.builder.isEmpty) state.something.closeUnsafe()
+  }
+  return taken
+}
 
-  const flush = Effect.fnUntraced(function* (segment: OpenSegment, turn: Turn, before: Turn) {
-    const segmentId = entropy.uuid()
-    const createdAtMs = yield* Clock.currentTimeMillis
-    const sealed = segment.builder.seal({ segmentId, createdAtMs })
-    const unacked: UnackedCommit = {
+const flushForever = Effect.fnUntraced(function* (state: BufferState) {
+  const { options, something, room, full } = state
+  let flushedAtMs = 0
+  while (true) {
+    yield* something.await
+    yield* room.await
+    const waitMs = flushedAtMs + options.flushIntervalMs - (yield* Clock.currentTimeMillis)
+    if (waitMs > 0) yield* Effect.raceFirst(Effect.sleep(waitMs), full.await)
+    // Requests that arrived in the same turn of the event loop join the same segment.
+    yield* Effect.yieldNow
+    flushedAtMs = yield* Clock.currentTimeMillis
+    const before = state.previous
+    const turn: Turn = { submitted: Deferred.makeUnsafe<void>() }
+    state.previous = turn
+    state.inFlight++
+    if (state.inFlight >= options.segmentsInFlight) room.closeUnsafe()
+    yield* Effect.forkIn(flushInTurn(state, take(state), { turn, before }), state.scope)
+  }
+})
+
+interface Turns {
+  readonly turn: Turn
+  /** Of the segment that was sealed before. */
+  readonly before: Turn
+}
+
+const flushInTurn = (state: BufferState, segment: OpenSegment, turns: Turns): Effect.Effect<void> =>
+  flush(state, segment, turns).pipe(
+    Effect.catch((error) => failed(state, segment, error)),
+    Effect.catchCause((cause) =>
+      Effect.andThen(
+        Effect.logError("segment lost to a defect", { cause }),
+        failed(state, segment, new CommitLogError({ reason: "Unavailable", outcome: "indefinite", cause }))
+      )
+    ),
+    Effect.ensuring(
+      Effect.sync(() => {
+        state.inFlight--
+        state.room.openUnsafe()
+        // Where it had no turn, whoever waits for it waits for the one in front instead.
+        Deferred.doneUnsafe(turns.turn.submitted, Deferred.await(turns.before.submitted))
+      })
+    )
+  )
+
+const flush = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment, turns: Turns) {
+  const segmentId = state.entropy.uuid()
+  const createdAtMs = yield* Clock.currentTimeMillis
+  const sealed = segment.builder.seal({ segmentId, createdAtMs })
+  const answer = yield* writeAndCommit(state, sealed, {
+    ...turns,
+    unacked: {
       kind: "commit-segment",
       segmentId,
       createdAtMs,
-      bucketSet: options.bucketSet,
+      bucketSet: state.options.bucketSet,
       segmentBytes: sealed.segmentBytes,
       blockOffsets: sealed.blockOffsets,
       runs: sealed.runs
     }
-    const answer = yield* writeAndCommit(sealed, unacked, turn, before)
-    settle(segment.waiting, (ticket) => {
-      const slot = sealed.slotOf(ticket)
-      return answer.runs[slot.run]![slot.batch]!
-    })
   })
-
-  /** A failed segment answers all who wait on it. */
-  const failed = Effect.fnUntraced(function* (segment: OpenSegment, error: BatchFailure) {
-    counters.segmentsFailed++
-    yield* Effect.logWarning("segment not committed", { error: error.message, batches: segment.waiting.length })
-    settle(segment.waiting, () => error)
+  settle(segment.waiting, (ticket) => {
+    const slot = sealed.slotOf(ticket)
+    return answer.runs[slot.run]![slot.batch]!
   })
-
-  const flushInTurn = (segment: OpenSegment, turn: Turn, before: Turn) =>
-    flush(segment, turn, before).pipe(
-      Effect.catch((error) => failed(segment, error)),
-      Effect.catchCause((cause) =>
-        Effect.logError("segment lost to a defect", { cause }).pipe(
-          Effect.andThen(failed(segment, new CommitLogError({ reason: "Unavailable", outcome: "indefinite", cause })))
-        )
-      ),
-      Effect.ensuring(
-        Effect.sync(() => {
-          inFlight--
-          room.openUnsafe()
-          // Where it had no turn, whoever waits for it waits for the one in front instead.
-          Deferred.doneUnsafe(turn.submitted, Deferred.await(before.submitted))
-        })
-      )
-    )
-
-  const flusher = Effect.gen(function* () {
-    let flushedAtMs = 0
-    while (true) {
-      yield* something.await
-      yield* room.await
-      const waitMs = flushedAtMs + options.flushIntervalMs - (yield* Clock.currentTimeMillis)
-      if (waitMs > 0) yield* Effect.raceFirst(Effect.sleep(waitMs), full.await)
-      // Requests that arrived in the same turn of the event loop join the same segment.
-      yield* Effect.yieldNow
-      flushedAtMs = yield* Clock.currentTimeMillis
-      const before = previous
-      previous = { submitted: Deferred.makeUnsafe<void>() }
-      if (++inFlight >= options.segmentsInFlight) room.closeUnsafe()
-      yield* Effect.forkIn(flushInTurn(take(), previous, before), scope)
-    }
-  })
-  yield* Effect.forkScoped(flusher)
-  return SegmentBuffer.of({ append })
 })
+
+const writeAndCommit = Effect.fnUntraced(function* (
+  state: BufferState,
+  sealed: SealedSegment,
+  { unacked, turn, before }: Turns & { readonly unacked: UnackedCommit }
+) {
+  const { counters, record } = state.metrics
+  const startedMs = yield* Clock.currentTimeMillis
+  const { ackedBuckets } = yield* state.store.write(unacked, sealed.chunks)
+  const writtenMs = yield* Clock.currentTimeMillis
+  yield* Deferred.await(before.submitted)
+  // Started at once: the log orders commands by the order of the calls, so the next segment may follow from here on.
+  const command: CommitSegment = { ...unacked, ackedBuckets }
+  const submit = yield* Effect.forkChild(state.log.submit(command), { startImmediately: true })
+  yield* Deferred.succeed(turn.submitted, undefined)
+  const answer = yield* Fiber.join(submit)
+  const committedMs = yield* Clock.currentTimeMillis
+  counters.segmentsWritten++
+  record.segmentBytes(sealed.segmentBytes)
+  record.quorumWriteMs(writtenMs - startedMs)
+  record.commitMs(committedMs - writtenMs)
+  record.flushMs(committedMs - startedMs)
+  return answer
+})
+
+/** A failed segment answers all who wait on it. */
+const failed = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment, error: BatchFailure) {
+  state.metrics.counters.segmentsFailed++
+  yield* Effect.logWarning("segment not committed", { error: error.message, batches: segment.waiting.length })
+  settle(segment.waiting, () => error)
+})
+
+const settle = (waiting: ReadonlyArray<Waiting>, outcomeOf: (ticket: number) => BatchOutcome): void => {
+  for (let ticket = 0; ticket < waiting.length; ticket++) {
+    const { group, index } = waiting[ticket]!
+    group.outcomes[index] = outcomeOf(ticket)
+    group.missing--
+    if (group.missing === 0) group.settled(group.outcomes)
+  }
+}

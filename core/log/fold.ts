@@ -11,7 +11,7 @@ import { assert } from "#core/model/assert.ts"
 import { UUID_ZERO, type Uuid } from "#core/model/uuid.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
 import { type CommittedRun, type LogEffect, type SegmentCommitted, type TopicCreated } from "./effect.ts"
-import { collisionKeyOf } from "./collision-key.ts"
+import { collisionKey } from "#core/model/topic-name.ts"
 import { decodeEntry } from "./entry.ts"
 import { checkEffects } from "./log-draft.ts"
 import { PartitionLog } from "./partition-log.ts"
@@ -226,7 +226,7 @@ export class Fold implements FoldState {
     const topic = new TopicLog(effect)
     this.byId.set(topic.topicId, topic)
     this.byName.set(topic.name, topic)
-    this.byCollisionKey.set(collisionKeyOf(topic.name), topic)
+    this.byCollisionKey.set(collisionKey(topic.name), topic)
     this.inOrder = undefined
   }
 
@@ -234,7 +234,7 @@ export class Fold implements FoldState {
     const topic = this.byId.get(topicId)!
     this.byId.delete(topicId)
     this.byName.delete(topic.name)
-    this.byCollisionKey.delete(collisionKeyOf(topic.name))
+    this.byCollisionKey.delete(collisionKey(topic.name))
     this.deletedTopicIds.add(topicId)
     this.inOrder = undefined
   }

@@ -8,7 +8,7 @@
 import { limits } from "#core/model/limits.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 import { type CommittedRun, type LogEffect, type SegmentCommitted } from "./effect.ts"
-import { collisionKeyOf } from "./collision-key.ts"
+import { collisionKey } from "#core/model/topic-name.ts"
 import { type Fold, type TopicLog } from "./fold.ts"
 import { type PartitionLog } from "./partition-log.ts"
 import { copyOfProducerState, newProducerState, type ProducerState } from "./producer-states.ts"
@@ -102,7 +102,7 @@ export class LogDraft {
 
   /** A live topic whose name equals this one but for `.` and `_`. */
   topicColliding(name: string): TopicDraft | undefined {
-    const key = collisionKeyOf(name)
+    const key = collisionKey(name)
     const topic = this.fold.topicByCollisionKey(key)
     return this.createdByCollisionKey.get(key) ?? (topic === undefined ? undefined : this.topic(topic.topicId))
   }
@@ -118,14 +118,14 @@ export class LogDraft {
     const draft = new TopicDraft(topic, undefined, topic.partitions)
     this.touched.set(topic.topicId, draft)
     this.createdByName.set(topic.name, draft)
-    this.createdByCollisionKey.set(collisionKeyOf(topic.name), draft)
+    this.createdByCollisionKey.set(collisionKey(topic.name), draft)
   }
 
   deleteTopic(topic: TopicDraft): void {
     this.touched.set(topic.topicId, undefined)
     if (this.createdByName.get(topic.name) !== topic) return
     this.createdByName.delete(topic.name)
-    this.createdByCollisionKey.delete(collisionKeyOf(topic.name))
+    this.createdByCollisionKey.delete(collisionKey(topic.name))
   }
 
   /** What was committed under the segment's id, in this draft or before. */

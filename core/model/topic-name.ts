@@ -10,11 +10,12 @@ export const topicNameProblem = (name: string): string | undefined => {
   if (name.length > limits.topicNameLengthMax) {
     return `the topic name has ${name.length} characters; at most ${limits.topicNameLengthMax} are allowed`
   }
-  if (!PATTERN.test(name)) return `the topic name "${name}" has characters other than ASCII letters, digits, ".", "_" and "-"`
+  if (!PATTERN.test(name))
+    return `the topic name "${name}" has characters other than ASCII letters, digits, ".", "_" and "-"`
   return undefined
 }
 
 export const isTopicName = (name: string): boolean => topicNameProblem(name) === undefined
 
-/** Names that differ only in `.` and `_` collide: metric names cannot tell them apart. */
+/** Equal for names that collide: metric names cannot tell `.` from `_`, so two live topics must differ in more. */
 export const collisionKey = (name: string): string => name.replaceAll(".", "_")

@@ -52,7 +52,8 @@ export class ObjectStoreError extends Schema.TaggedError<ObjectStoreError>()("Ob
     return this.reason === "Unavailable" || this.reason === "TimedOut" || this.reason === "StorageFull"
   }
   override get message(): string {
-    return `${this.operation} ${this.key} in bucket ${this.bucket}: ${this.reason}`
+    const why = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    return `${this.operation} ${this.key} in bucket ${this.bucket}: ${this.reason}: ${why}`
   }
 }
 

@@ -31,6 +31,8 @@ import { type Field, type Fields } from "./schema.ts"
 export type Decoder = (bytes: Buffer, offset: number, end: number) => unknown
 
 const STRING_BYTES_MAX = 32_767
+/** Up to here a string fits into an answer also where every byte of it is replaced by a character of three. */
+const STRING_BYTES_SAFE = Math.floor(STRING_BYTES_MAX / 3)
 const EMPTY = Buffer.alloc(0)
 
 export const compileDecoder = (at: MessageVersion): Decoder => {
@@ -47,6 +49,7 @@ export const compileDecoder = (at: MessageVersion): Decoder => {
     `return ${value}`,
     `}`
   ].join("\n")
+  // oxlint-disable-next-line typescript/no-implied-eval -- code made of our own tables alone: core/decisions/0001
   return new Function("helpers", "C", code)(helpersOf(at), text.constants) as Decoder
 }
 
@@ -143,7 +146,7 @@ const emitVariable = (text: CodeText, at: MessageVersion, field: Field, path: st
       text.add(`if (n > ${STRING_BYTES_MAX}) fail("malformed", ${quote(path)}, o, "a string of " + n + " bytes")`)
     }
     text.add(`${variable} = b.${field.kind === "string" ? "utf8Slice" : "subarray"}(o, o + n)`)
-    if (field.kind === "string") text.add(`if (n > ${Math.floor(STRING_BYTES_MAX / 3)}) textLength(${quote(path)}, o, ${variable})`)
+    if (field.kind === "string") text.add(`if (n > ${STRING_BYTES_SAFE}) textLength(${quote(path)}, o, ${variable})`)
     text.add(`o += n`)
   }
   text.add(`}`)
@@ -271,7 +274,7 @@ const helpersOf = (at: MessageVersion) => {
   /** Each byte that is no UTF-8 becomes a character of three: longer than any answer could repeat it. */
   const textLength = (field: string, offset: number, text: string): void => {
     const length = Buffer.byteLength(text)
-    if (length > STRING_BYTES_MAX) fail("malformed", field, offset, `a string that is no UTF-8, of ${length} bytes where it is read as such`)
+    if (length > STRING_BYTES_MAX) fail("malformed", field, offset, `no UTF-8, and ${length} bytes long when mended`)
   }
   /** At most five bytes, at most 2^31 - 1; leaves the position after it in `cursor`. */
   const uvarint = (bytes: Buffer, offset: number, end: number, field: string): number => {

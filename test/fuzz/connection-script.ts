@@ -24,7 +24,7 @@ export interface Expectation {
   readonly items: ReadonlyArray<Expected>
   readonly answers: number
   readonly mustClose: boolean
-  /** A length that cannot be is seen while earlier requests are under way, and ends the connection without their answers. */
+  /** A length that cannot be is seen while earlier requests are under way: it ends the connection without their answers. */
   readonly mayCloseAtOnce: boolean
 }
 

@@ -49,7 +49,7 @@ const GOOD_BATCHES: ReadonlyArray<Buffer> = [
   ...javaBatches.map(({ batch }) => batch).filter((batch) => batch.length < 600)
 ]
 
-/** For each API and version a few requests about the agent's topics. The last ones change topics and are drawn rarely. */
+/** For each API and version a few requests about the agent's topics. Those that change topics are to be drawn rarely. */
 export const liveFrames = (agent: FuzzAgent): { readonly frequent: Array<Buffer>; readonly rare: Array<Buffer> } => {
   const frequent: Array<Buffer> = []
   const rare: Array<Buffer> = []

@@ -30,7 +30,7 @@ const TIMEOUT_MS = 60_000 + (CONNECTIONS / 4_000) * 60_000
 /** What a client sends, in pieces, and what must come of it. */
 interface Attack {
   readonly pieces: ReadonlyArray<Buffer>
-  /** "agent": it must hang up, with one log event. "either": the agent may answer, so the client goes after an answer. */
+  /** "agent": it must hang up, with one log event. "either": it may answer as well, and the client goes then. */
   readonly endsBy: "agent" | "client" | "either" | "reset"
 }
 
@@ -97,7 +97,7 @@ interface Outcome {
   readonly endedBy: "agent" | "client"
 }
 
-/** Plays the attack; resolves once the connection is gone. `letGo` is called when the client need not stay any longer. */
+/** Plays the attack; resolves once the connection is gone. When `isOver`, the client need not stay any longer. */
 const play = (port: number, attack: Attack, isOver: Promise<void>): Promise<Outcome> =>
   new Promise((resolve, reject) => {
     const socket = net.connect({ host: "127.0.0.1", port, noDelay: true })

@@ -71,7 +71,11 @@ describe("creating topics", () => {
     withRegions(async ([east, west]) => {
       await east.createTopic("a.b")
       for (const validateOnly of [true, false]) {
-        const answers = await create(west, [topicOf("a_b"), topicOf("a.b"), topicOf(`free-${validateOnly}`)], validateOnly)
+        const answers = await create(
+          west,
+          [topicOf("a_b"), topicOf("a.b"), topicOf(`free-${validateOnly}`)],
+          validateOnly
+        )
         assert.deepStrictEqual(answers, [
           ["a_b", errorCodes.INVALID_TOPIC_EXCEPTION],
           ["a.b", errorCodes.TOPIC_ALREADY_EXISTS],
@@ -122,9 +126,17 @@ describe("growing topics", () => {
           validateOnly: false
         })
         assert.deepStrictEqual(verdictsOf(results), [["t", errorCodes.NONE]])
-        const produced = await Promise.all(clients.map((each, index) => each.produce("t", batchOf(`${index}`), count - 1)))
-        assert.deepStrictEqual(produced.map(({ errorCode }) => errorCode), [0, 0, 0])
-        assert.sameMembers(produced.map(({ baseOffset }) => baseOffset), [0, 1, 2])
+        const produced = await Promise.all(
+          clients.map((each, index) => each.produce("t", batchOf(`${index}`), count - 1))
+        )
+        assert.deepStrictEqual(
+          produced.map(({ errorCode }) => errorCode),
+          [0, 0, 0]
+        )
+        assert.sameMembers(
+          produced.map(({ baseOffset }) => baseOffset),
+          [0, 1, 2]
+        )
         for (const each of clients) {
           assert.deepInclude(await each.listOffset("t", -1, count - 1), { errorCode: 0, offset: 3 })
           assert.strictEqual((await each.describe("t")).partitions.length, count)
@@ -155,9 +167,17 @@ describe("deleting topics", () => {
       const topicId = await east.createTopic("t")
       const byName = { name: "t", topicId: UUID_ZERO }
       const byId = { name: null, topicId }
-      for (const topics of [[byName, byName], [byId, byId], [byId, byName], [byName, byName, byId]]) {
+      for (const topics of [
+        [byName, byName],
+        [byId, byId],
+        [byId, byName],
+        [byName, byName, byId]
+      ]) {
         const { responses } = await east.request(DeleteTopics, 6, { topics, timeoutMs })
-        assert.deepStrictEqual(responses.map(({ errorCode }) => errorCode), [errorCodes.INVALID_REQUEST])
+        assert.deepStrictEqual(
+          responses.map(({ errorCode }) => errorCode),
+          [errorCodes.INVALID_REQUEST]
+        )
       }
       assert.isTrue(await isThere(eu, "t"))
       const { responses } = await eu.request(DeleteTopics, 5, { topicNames: ["t"], timeoutMs })
@@ -174,7 +194,10 @@ describe("deleting topics", () => {
         { name: "t", topicId }
       ]
       const { responses } = await east.request(DeleteTopics, 6, { topics, timeoutMs })
-      assert.deepStrictEqual(responses.map(({ errorCode }) => errorCode), [errorCodes.INVALID_REQUEST, errorCodes.INVALID_REQUEST])
+      assert.deepStrictEqual(
+        responses.map(({ errorCode }) => errorCode),
+        [errorCodes.INVALID_REQUEST, errorCodes.INVALID_REQUEST]
+      )
       assert.isTrue(await isThere(east, "t"))
     })
   )
@@ -196,7 +219,10 @@ describe("deleting topics", () => {
       }
       assert.strictEqual((await west.produce("t", batchOf("new"))).baseOffset, 0)
       const seen = recordsOf((await eu.fetch("t", { maxWaitMs: 10_000 })).records)
-      assert.deepStrictEqual(seen.map(({ offset, value }) => [offset, value]), [[0, "new"]])
+      assert.deepStrictEqual(
+        seen.map(({ offset, value }) => [offset, value]),
+        [[0, "new"]]
+      )
     })
   )
 
@@ -231,7 +257,11 @@ describe("topics by id", () => {
     withRegions(async ([east]) => {
       const topicId = await east.createTopic("t")
       for (const version of [10, 11]) {
-        for (const asked of [{ name: null, topicId }, { name: "t", topicId }, { name: null, topicId: UUID_ZERO }]) {
+        for (const asked of [
+          { name: null, topicId },
+          { name: "t", topicId },
+          { name: null, topicId: UUID_ZERO }
+        ]) {
           const answer = await east.request(Metadata, version, { topics: [asked] })
           assert.deepStrictEqual(verdictsOf(answer.topics), [[asked.name ?? "", errorCodes.INVALID_REQUEST]])
           assert.deepStrictEqual(answer.brokers, [])
@@ -308,7 +338,10 @@ describe("requests that contradict themselves", () => {
         const answer = await east.request(Fetch, 12, { ...fetchOf([]), sessionId, sessionEpoch: 1 })
         assert.strictEqual(answer.errorCode, errorCodes.FETCH_SESSION_ID_NOT_FOUND)
       }
-      assert.strictEqual((await east.request(Fetch, 12, { ...fetchOf([]), sessionEpoch: 0 })).errorCode, errorCodes.NONE)
+      assert.strictEqual(
+        (await east.request(Fetch, 12, { ...fetchOf([]), sessionEpoch: 0 })).errorCode,
+        errorCodes.NONE
+      )
     })
   )
 })

@@ -35,12 +35,14 @@ const valuesOf = async (client: PromisedClient, topic: string): Promise<Readonly
 
 describe("idempotent producers", () => {
   /** Answers of one record each, as `error` or `at offset`. */
-  const sender = (client: PromisedClient, producerId: number) => async (epoch: number, sequence: number, count = 1) => {
-    const values = Array.from({ length: count }, (_, index) => `${epoch}/${sequence}+${index}`)
-    const records = batchOf(values, { producerId, producerEpoch: epoch, baseSequence: sequence })
-    const { errorCode, baseOffset } = await client.produce("t", records)
-    return errorCode === errorCodes.NONE ? `at ${baseOffset}` : errorCode
-  }
+  const sender =
+    (client: PromisedClient, producerId: number) =>
+    async (epoch: number, sequence: number, count = 1) => {
+      const values = Array.from({ length: count }, (_, index) => `${epoch}/${sequence}+${index}`)
+      const records = batchOf(values, { producerId, producerEpoch: epoch, baseSequence: sequence })
+      const { errorCode, baseOffset } = await client.produce("t", records)
+      return errorCode === errorCodes.NONE ? `at ${baseOffset}` : errorCode
+    }
 
   it.live("sequences go on at 0 after the largest, also inside a batch, and retries are known across the wrap", () =>
     withRegions(async ([east, west, eu]) => {
@@ -113,7 +115,10 @@ describe("timestamps", () => {
       const [batch] = batchesOf(records)
       assert.strictEqual(batchHeader.timestampType(batch!, 0), "append")
       assert.strictEqual(batchHeader.maxTimestamp(batch!, 0), logAppendTimeMs)
-      assert.deepStrictEqual(recordsOf(records).map(({ timestampMs }) => timestampMs), [logAppendTimeMs, logAppendTimeMs])
+      assert.deepStrictEqual(
+        recordsOf(records).map(({ timestampMs }) => timestampMs),
+        [logAppendTimeMs, logAppendTimeMs]
+      )
       const found = { errorCode: 0, offset: 0, timestamp: logAppendTimeMs }
       for (const timestamp of [0, 1_000, logAppendTimeMs, MAX_TIMESTAMP]) {
         assert.deepStrictEqual(await eu.listOffset("t", timestamp), found, String(timestamp))
@@ -145,7 +150,10 @@ describe("timestamps", () => {
       for (const badMs of [nowMs - 2 * HOUR_MS, nowMs + 2 * HOUR_MS]) {
         const answer = await east.produce("t", buildBatch({ records: [at(nowMs), at(badMs), at(badMs)] }))
         assert.strictEqual(answer.errorCode, errorCodes.INVALID_TIMESTAMP)
-        assert.deepStrictEqual(answer.recordErrors.map(({ batchIndex }) => batchIndex), [1, 2])
+        assert.deepStrictEqual(
+          answer.recordErrors.map(({ batchIndex }) => batchIndex),
+          [1, 2]
+        )
         assert.isString(answer.recordErrors[0]!.batchIndexErrorMessage)
         assert.strictEqual(answer.logStartOffset, 0)
       }
@@ -165,7 +173,10 @@ describe("what a topic accepts", () => {
       for (const codec of Object.values(CODECS)) {
         const answer = await east.produce("t", buildBatch({ records: mixed, timestampMs: Date.now(), codec }))
         assert.strictEqual(answer.errorCode, errorCodes.INVALID_RECORD)
-        assert.deepStrictEqual(answer.recordErrors.map(({ batchIndex }) => batchIndex), [1, 3])
+        assert.deepStrictEqual(
+          answer.recordErrors.map(({ batchIndex }) => batchIndex),
+          [1, 3]
+        )
       }
       const empty = { key: Buffer.alloc(0), value: null }
       const good = await east.produce("t", buildBatch({ records: [empty], timestampMs: Date.now() }))
@@ -190,10 +201,17 @@ describe("what a topic accepts", () => {
       for (const [type, codec] of Object.entries(CODECS)) {
         await east.createTopic(type, { configs: { "compression.type": type } })
         for (const clientCodec of Object.values(CODECS)) {
-          assert.strictEqual((await east.produce(type, batchOf(values, { codec: clientCodec }))).errorCode, errorCodes.NONE)
+          assert.strictEqual(
+            (await east.produce(type, batchOf(values, { codec: clientCodec }))).errorCode,
+            errorCodes.NONE
+          )
         }
         const batches = batchesOf(await readAll(eu, type))
-        assert.deepStrictEqual(batches.map((batch) => batchHeader.codec(batch, 0)), Array<number>(5).fill(codec), type)
+        assert.deepStrictEqual(
+          batches.map((batch) => batchHeader.codec(batch, 0)),
+          Array<number>(5).fill(codec),
+          type
+        )
         const seen = (await valuesOf(eu, type)).map((text) => text.slice(text.indexOf(":") + 1))
         assert.deepStrictEqual(seen, Array.from({ length: 5 }, () => values).flat())
       }

@@ -98,7 +98,13 @@ async function producerIds(side: Side): Promise<void> {
     await side.ask("timeout -1", InitProducerId, version, { ...body, transactionTimeoutMs: -1 })
     await side.ask("empty transactional id", InitProducerId, version, { ...body, transactionalId: "" })
     if (version < 3) continue
-    for (const [producerId, producerEpoch] of [[5, 0], [5, 32_767], [5, -1], [-1, 5], [-2, -2]] as const) {
+    for (const [producerId, producerEpoch] of [
+      [5, 0],
+      [5, 32_767],
+      [5, -1],
+      [-1, 5],
+      [-2, -2]
+    ] as const) {
       const given = { ...body, producerId, producerEpoch }
       await side.ask(`id ${producerId}, epoch ${producerEpoch}`, InitProducerId, version, given)
     }
@@ -109,8 +115,10 @@ async function metadata(side: Side): Promise<void> {
   await side.createTopic("m1", { partitions: 3 })
   await side.createTopic("m2")
   for (const version of versionsOf(Metadata)) {
-    const ask = (what: string, topics: ReadonlyArray<{ readonly name: string | null; readonly topicId?: string }> | null) =>
-      side.ask(what, Metadata, version, { topics, ...(version < 4 ? {} : { allowAutoTopicCreation: false }) })
+    const ask = (
+      what: string,
+      topics: ReadonlyArray<{ readonly name: string | null; readonly topicId?: string }> | null
+    ) => side.ask(what, Metadata, version, { topics, ...(version < 4 ? {} : { allowAutoTopicCreation: false }) })
     const { topics } = await side.request(Metadata, version, { topics: version === 0 ? [] : null })
     const own = topics.filter(({ name }) => name === side.topic("m1") || name === side.topic("m2")).length
     side.answers.set(`Metadata v${version} of all topics`, own)
@@ -138,10 +146,15 @@ async function metadata(side: Side): Promise<void> {
 /** Kafka makes the topic after it answered; what comes of it is compared. */
 async function automaticTopics(side: Side): Promise<void> {
   for (const version of versionsOf(Metadata)) {
-    const name = `auto-${version}`
+    const name = `auto_${version}`
     const body = { topics: [{ name: side.topic(name) }] }
     await side.ask("of a topic to be created", Metadata, version, body)
     await side.learn(name)
     await side.ask("of the created topic", Metadata, version, body)
+    const refused = ["", ".", "a b", "x".repeat(250), side.topic("auto.0"), side.topic("auto.13")]
+    for (const each of refused) {
+      const what = `of "${each.slice(-9)}", to be created`
+      await side.ask(what, Metadata, version, { topics: [{ name: each }] })
+    }
   }
 }

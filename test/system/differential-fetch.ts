@@ -15,6 +15,7 @@ const FETCH_IDS = 13
 const valueBytes = 1_000
 const batches = 5
 const recordsPerBatch = 3
+const longWaitMs = 20_000
 const recordCount = batches * recordsPerBatch
 
 export async function fetchScenario(side: Side): Promise<void> {
@@ -25,7 +26,31 @@ export async function fetchScenario(side: Side): Promise<void> {
     await absent(side, version)
     if (version >= 7) await sessions(side, version)
     if (version >= 9) await epochs(side, version)
+    await replicas(side, version)
+    await deletion(side, version)
   }
+}
+
+/** A consumer's ids are -1 and, for debugging, -2; brokers fetch otherwise. */
+async function replicas(side: Side, version: number): Promise<void> {
+  const f2 = request(version, of(side, version, "f2", from(12)))
+  for (const replicaId of [-2, -3]) {
+    const body = version < 15 ? { ...f2, replicaId } : { ...f2, replicaState: { replicaId, replicaEpoch: -1 } }
+    await side.ask(`replica ${replicaId}`, Fetch, version, body)
+  }
+}
+
+/** A long poll whose topic is deleted meanwhile ends at once. */
+async function deletion(side: Side, version: number): Promise<void> {
+  const name = `f-deleted-v${version}`
+  await side.createTopic(name)
+  const body = request(version, of(side, version, name, from(0)), of(side, version, "f2", from(recordCount)))
+  const startedMs = performance.now()
+  const waiting = side.ask("of a topic that is deleted meanwhile", Fetch, version, { ...body, maxWaitMs: longWaitMs })
+  await side.deleteBeside(name)
+  await waiting
+  const hasEndedAtOnce = performance.now() - startedMs < longWaitMs / 2
+  side.answers.set(`Fetch v${version} of a topic that is deleted meanwhile, at once`, hasEndedAtOnce)
 }
 
 async function fill(side: Side): Promise<void> {
@@ -40,7 +65,11 @@ async function fill(side: Side): Promise<void> {
       })),
       timestampMs: side.nowMs - 1_000_000 + batch
     })
-    for (const [name, index] of [["f1", 0], ["f1", 1], ["f2", 0]] as const) {
+    for (const [name, index] of [
+      ["f1", 0],
+      ["f1", 1],
+      ["f2", 0]
+    ] as const) {
       await side.request(Produce, 9, {
         transactionalId: null,
         acks: -1,
@@ -85,12 +114,16 @@ async function offsets(side: Side, version: number): Promise<void> {
     ...f1(from(recordCount), from(99, { partition: 1 })),
     maxWaitMs: 20_000
   })
+  await ask("the same partition twice", f1(from(12), from(0)))
   if (version >= 5) await ask("from a log start", f1(from(0, { logStartOffset: 5 })))
 }
 
 async function limitsOf(side: Side, version: number): Promise<void> {
   const both = (a: number, b: number) =>
-    request(version, of(side, version, "f1", from(0, { partitionMaxBytes: a }), from(0, { partition: 1, partitionMaxBytes: b })))
+    request(
+      version,
+      of(side, version, "f1", from(0, { partitionMaxBytes: a }), from(0, { partition: 1, partitionMaxBytes: b }))
+    )
   const ask = (what: string, body: Request): Promise<void> => side.ask(what, Fetch, version, body)
   await ask("one byte per partition", both(1, 1))
   await ask("no byte per partition", both(0, 0))
@@ -111,7 +144,10 @@ async function absent(side: Side, version: number): Promise<void> {
     side.ask(what, Fetch, version, request(version, ...topics))
   const f2 = of(side, version, "f2", from(12))
   await ask("of nothing")
-  await ask("of absent partitions", of(side, version, "f1", from(0, { partition: 2 }), from(0, { partition: -1 }), from(12)))
+  await ask(
+    "of absent partitions",
+    of(side, version, "f1", from(0, { partition: 2 }), from(0, { partition: -1 }), from(12))
+  )
   if (version >= FETCH_IDS) {
     await ask("of absent topics", { topicId: UNKNOWN_ID, partitions: [from(0)] }, f2)
     await ask("of the zero id", { topicId: UUID_ZERO, partitions: [from(0)] }, f2)
@@ -124,7 +160,16 @@ async function absent(side: Side, version: number): Promise<void> {
 
 async function sessions(side: Side, version: number): Promise<void> {
   const f2 = request(version, of(side, version, "f2", from(12)))
-  for (const [sessionId, sessionEpoch] of [[0, -1], [0, 0], [0, 1], [77, 0], [77, 1], [77, -1], [0, -2], [-5, 3]] as const) {
+  for (const [sessionId, sessionEpoch] of [
+    [0, -1],
+    [0, 0],
+    [0, 1],
+    [77, 0],
+    [77, 1],
+    [77, -1],
+    [0, -2],
+    [-5, 3]
+  ] as const) {
     await side.ask(`session ${sessionId}, epoch ${sessionEpoch}`, Fetch, version, { ...f2, sessionId, sessionEpoch })
   }
 }
@@ -132,7 +177,8 @@ async function sessions(side: Side, version: number): Promise<void> {
 async function epochs(side: Side, version: number): Promise<void> {
   const ask = (what: string, more: Partial<Partition>): Promise<void> =>
     side.ask(what, Fetch, version, request(version, of(side, version, "f2", from(12, more))))
-  for (const currentLeaderEpoch of [0, 1, 1_000, -2]) await ask(`current epoch ${currentLeaderEpoch}`, { currentLeaderEpoch })
+  for (const currentLeaderEpoch of [0, 1, 1_000, -2])
+    await ask(`current epoch ${currentLeaderEpoch}`, { currentLeaderEpoch })
   if (version < 12) return
   for (const lastFetchedEpoch of [0, 1, -2]) await ask(`last epoch ${lastFetchedEpoch}`, { lastFetchedEpoch })
   await ask("last epoch 0, current 0", { lastFetchedEpoch: 0, currentLeaderEpoch: 0 })

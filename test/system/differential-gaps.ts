@@ -52,6 +52,10 @@ export const gaps: ReadonlyArray<Gap> = [
     reason: "Kafka leaves a topic out of which no partition was asked; we name it, with no partitions"
   },
   {
+    where: /^Produce v\d+ of a (partition|topic) twice\/responses/,
+    reason: "Kafka acknowledges both batches of a partition and keeps the last; we keep both and answer as asked"
+  },
+  {
     where: /^Produce v\d+ (transactional, without id|verdict: control and transactional bits)\//,
     reason: "there are no transactions yet"
   },
@@ -65,7 +69,8 @@ export const gaps: ReadonlyArray<Gap> = [
   },
   {
     where: /^Produce v\d+ (idempotent|verdict: producer with).*\/logAppendTimeMs/,
-    reason: "Kafka tells the batch's own largest timestamp with a duplicate in a CreateTime topic; we say -1, as the first time"
+    reason:
+      "Kafka tells the batch's own largest timestamp with a duplicate in a CreateTime topic; we say -1, as the first time"
   },
   {
     where: /^Produce v\d+ (of no bytes|verdict: ).*\/logStartOffset/,
@@ -85,6 +90,7 @@ export const gaps: ReadonlyArray<Gap> = [
   },
   {
     where: /^OffsetForLeaderEpoch v\d o-(codecs|empty), epoch -2\//,
-    reason: "Kafka takes any epoch below its first for one that ended at the start; no epoch is negative, we say unknown"
+    reason:
+      "Kafka takes any epoch below its first for one that ended at the start; no epoch is negative, we say unknown"
   }
 ]

@@ -25,12 +25,7 @@ export async function offsetsScenario(side: Side): Promise<void> {
 const timesOf = (side: Side, batch: number): ReadonlyArray<number> =>
   [0, 20, 10, 20].map((minutes) => side.nowMs - (10 - batch) * 3_600_000 + minutes * 60_000)
 
-async function fill(
-  side: Side,
-  topic: string,
-  ofCodecs: ReadonlyArray<number>,
-  options: NewTopic = {}
-): Promise<void> {
+async function fill(side: Side, topic: string, ofCodecs: ReadonlyArray<number>, options: NewTopic = {}): Promise<void> {
   await side.createTopic(topic, options)
   for (const codec of ofCodecs) {
     const records = buildBatch({
@@ -109,9 +104,16 @@ async function epochs(side: Side): Promise<void> {
       }
       for (const current of [-1, 0, 1]) await ask(`${topic}, current ${current}`, topic, [[0, current, 0]])
     }
-    await ask("of partitions that are absent", "o-codecs", [[1, -1, 0], [-1, -1, 0], [0, -1, 0]])
+    await ask("of partitions that are absent", "o-codecs", [
+      [1, -1, 0],
+      [-1, -1, 0],
+      [0, -1, 0]
+    ])
     await ask("of an absent topic", "absent", [[0, -1, 0]])
     await ask("of an empty name", "", [[0, -1, 0]])
-    await ask("of a partition twice", "o-codecs", [[0, -1, 0], [0, -1, 5]])
+    await ask("of a partition twice", "o-codecs", [
+      [0, -1, 0],
+      [0, -1, 5]
+    ])
   }
 }

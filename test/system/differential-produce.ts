@@ -43,6 +43,7 @@ const request = (acks: number, ...data: Request["topicData"]): Request => ({
 async function basics(side: Side): Promise<void> {
   await side.createTopic("p1", { partitions: 3 })
   await side.createTopic("p2")
+  await side.createTopic("p3", { partitions: 3 })
   for (const version of versionsOf(Produce)) {
     const one = (index: number, text = "x"): Partition => ({ index, records: batchOf(side, text) })
     const p1 = (...partitions: ReadonlyArray<Partition>) => topicData(side, version, "p1", partitions)
@@ -54,11 +55,20 @@ async function basics(side: Side): Promise<void> {
     await ask("of absent partitions", request(-1, p1(one(0), one(3), one(-1), one(INT32_MAX))))
     const absent =
       version >= PRODUCE_IDS
-        ? [{ topicId: UNKNOWN_ID, partitionData: [one(0)] }, { topicId: UUID_ZERO, partitionData: [one(0)] }]
-        : ["absent", "a b", ""].map((name) => ({ name: name === "absent" ? side.topic(name) : name, partitionData: [one(0)] }))
+        ? [
+            { topicId: UNKNOWN_ID, partitionData: [one(0)] },
+            { topicId: UUID_ZERO, partitionData: [one(0)] }
+          ]
+        : ["absent", "a b", ""].map((name) => ({
+            name: name === "absent" ? side.topic(name) : name,
+            partitionData: [one(0)]
+          }))
     await ask("of absent topics", request(-1, ...absent, p1(one(1))))
     // Not asked: records of null, which Kafka never answers (its error handling fails on them); we say INVALID_RECORD.
     await ask("of no bytes", request(-1, p1({ index: 0, records: Buffer.alloc(0) }, one(1))))
+    const p3 = (...partitions: ReadonlyArray<Partition>) => topicData(side, version, "p3", partitions)
+    await ask("of a partition twice", request(-1, p3(one(0, "first"), one(0, "second"))))
+    await ask("of a topic twice", request(-1, p3(one(1, "first")), p3(one(2, "second"))))
     await ask("timeout 0", { ...request(-1, p1(one(0))), timeoutMs: 0 })
     await ask("timeout -1", { ...request(-1, p1(one(0))), timeoutMs: -1 })
     const control = batchOf(side, "x", { isControl: true })

@@ -7,6 +7,7 @@
  */
 import { UUID_ZERO } from "#core/model/uuid.ts"
 import { CreateTopics } from "#core/protocol/api/19-create-topics.ts"
+import { DeleteTopics } from "#core/protocol/api/20-delete-topics.ts"
 import { ListOffsets } from "#core/protocol/api/02-list-offsets.ts"
 import { Metadata } from "#core/protocol/api/03-metadata.ts"
 import { Produce } from "#core/protocol/api/00-produce.ts"
@@ -143,6 +144,21 @@ export class Side {
     })
   }
 
+  /** Deletes over a connection of its own, while another request waits for its answer. */
+  async deleteBeside(name: string): Promise<void> {
+    const client = await KafkaClient.connect(this.#port)
+    try {
+      const { responses } = await client.request(DeleteTopics, 5, {
+        topicNames: [this.topic(name)],
+        timeoutMs: answerDeadlineMs
+      })
+      const { errorCode } = responses[0]!
+      if (errorCode !== 0) throw new Error(`${this.name} does not delete ${name}: error ${errorCode}`)
+    } finally {
+      client.close()
+    }
+  }
+
   /** Waits until a topic is gone. */
   async forget(name: string): Promise<void> {
     await waitUntil(`${this.name} has no topic ${name} any more`, topicDeadlineMs, async () => {
@@ -168,7 +184,7 @@ export class Side {
   #records(bytes: Buffer): ReadonlyArray<unknown> {
     const batches: unknown[] = []
     // Kafka cuts the last batch of an answer off in the middle; clients drop such a rest.
-    for (let at = 0; at + batchHeader.BATCH_HEADER_BYTES <= bytes.length; ) {
+    for (let at = 0; at + batchHeader.BATCH_HEADER_BYTES <= bytes.length;) {
       const end = at + batchHeader.batchBytes(bytes, at)
       if (end > bytes.length) break
       batches.push(this.#batch(bytes.subarray(at, end)))
@@ -227,7 +243,8 @@ export class Side {
 
   #comparableList(list: ReadonlyArray<unknown>, field: string): unknown {
     if (brokerIdLists.has(field)) return list.length > 0 ? "brokers" : []
-    if (field === "brokers") return list.length > 0 ? [this.#comparable({ ...(list[0] as object), rack: null }, "")] : []
+    if (field === "brokers")
+      return list.length > 0 ? [this.#comparable({ ...(list[0] as object), rack: null }, "")] : []
     return list
       .map((each) => this.#comparable(each, field))
       .map((each) => ({ each, key: keyOf(each) }))

@@ -54,9 +54,9 @@ function creations(side: Side, suffix: string): Readonly<Record<string, Readonly
     })
   const id = side.brokerId
   return {
-    "none": [],
-    "plain": [topic("plain", { numPartitions: 3 })],
-    "names": ["", ".", "..", "a b", "é", "x".repeat(250), "a/b"].map(named),
+    none: [],
+    plain: [topic("plain", { numPartitions: 3 })],
+    names: ["", ".", "..", "a b", "é", "x".repeat(250), "a/b"].map(named),
     "an existing one": [named(side.topic("exists"))],
     "a colliding one": [named(side.topic("with_dot"))],
     "the same twice": [topic("twice"), topic("twice", { numPartitions: 2 }), topic("once")],
@@ -69,20 +69,45 @@ function creations(side: Side, suffix: string): Readonly<Record<string, Readonly
     "replication factors": [0, -2, -32_768].map((count) => topic(`r${count}`, { replicationFactor: count })),
     "two replicas": [topic("r2", { replicationFactor: 2 })],
     "no partitions and no replicas": [topic("p0r0", { numPartitions: 0, replicationFactor: 0 })],
-    "assigned": [assigned("a-good", [[0, [id]], [1, [id]]])],
-    "assigned, backwards": [assigned("a-back", [[1, [id]], [0, [id]]])],
-    "assigned, with a gap": [assigned("a-gap", [[0, [id]], [2, [id]]])],
+    assigned: [
+      assigned("a-good", [
+        [0, [id]],
+        [1, [id]]
+      ])
+    ],
+    "assigned, backwards": [
+      assigned("a-back", [
+        [1, [id]],
+        [0, [id]]
+      ])
+    ],
+    "assigned, with a gap": [
+      assigned("a-gap", [
+        [0, [id]],
+        [2, [id]]
+      ])
+    ],
     "assigned, from 1": [assigned("a-one", [[1, [id]]])],
     "assigned, negative": [assigned("a-minus", [[-1, [id]]])],
-    "assigned, the same twice": [assigned("a-same", [[0, [id]], [0, [id]]])],
+    "assigned, the same twice": [
+      assigned("a-same", [
+        [0, [id]],
+        [0, [id]]
+      ])
+    ],
     "assigned to nobody": [assigned("a-none", [[0, []]])],
     "assigned to a broker twice": [assigned("a-dup", [[0, [id, id]]])],
     "assigned to a negative broker": [assigned("a-neg", [[0, [-1]]])],
     "assigned to an unknown broker": [assigned("a-unknown", [[0, [id + 700]]])],
-    "assigned to different numbers of brokers": [assigned("a-uneven", [[0, [id]], [1, []]])],
+    "assigned to different numbers of brokers": [
+      assigned("a-uneven", [
+        [0, [id]],
+        [1, []]
+      ])
+    ],
     "assigned, with a number of partitions": [{ ...assigned("a-np", [[0, [id]]]), numPartitions: 1 }],
     "assigned, with a replication factor": [{ ...assigned("a-rf", [[0, [id]]]), replicationFactor: 1 }],
-    "configs": [
+    configs: [
       withConfig("c-good", "retention.ms", "1000"),
       withConfig("c-unknown", "retention.mz", "1000"),
       withConfig("c-text", "retention.ms", "abc"),
@@ -102,13 +127,26 @@ function creations(side: Side, suffix: string): Readonly<Record<string, Readonly
       withConfig("c-tier", "remote.storage.enable", "true")
     ],
     "two configs": [
-      topic("c-two", { configs: [{ name: "retention.ms", value: "5" }, { name: "cleanup.policy", value: "compact" }] }),
+      topic("c-two", {
+        configs: [
+          { name: "retention.ms", value: "5" },
+          { name: "cleanup.policy", value: "compact" }
+        ]
+      }),
       topic("c-lags", {
-        configs: [{ name: "min.compaction.lag.ms", value: "10" }, { name: "max.compaction.lag.ms", value: "5" }]
+        configs: [
+          { name: "min.compaction.lag.ms", value: "10" },
+          { name: "max.compaction.lag.ms", value: "5" }
+        ]
       })
     ],
     "the same config twice": [
-      topic("c-same", { configs: [{ name: "retention.ms", value: "5" }, { name: "retention.ms", value: "6" }] })
+      topic("c-same", {
+        configs: [
+          { name: "retention.ms", value: "5" },
+          { name: "retention.ms", value: "6" }
+        ]
+      })
     ],
     "good and bad together": [topic("good"), named("a b"), topic("bad", { numPartitions: 0 })]
   }
@@ -145,9 +183,16 @@ async function deletionById(side: Side): Promise<void> {
   await ask("by neither", { name: null, topicId: UUID_ZERO })
   await ask("by both", { name: side.topic("id-2"), topicId: side.idOf("id-2") })
   await ask("by id twice", { name: null, topicId: side.idOf("id-3") }, { name: null, topicId: side.idOf("id-3") })
-  const both = [{ name: null, topicId: side.idOf("id-4") }, { name: side.topic("id-4"), topicId: UUID_ZERO }]
+  const both = [
+    { name: null, topicId: side.idOf("id-4") },
+    { name: side.topic("id-4"), topicId: UUID_ZERO }
+  ]
   await ask("by id and by name", ...both)
-  await ask("by id and another by name", { name: null, topicId: side.idOf("id-5") }, { name: side.topic("no"), topicId: UUID_ZERO })
+  await ask(
+    "by id and another by name",
+    { name: null, topicId: side.idOf("id-5") },
+    { name: side.topic("no"), topicId: UUID_ZERO }
+  )
 }
 
 async function growth(side: Side): Promise<void> {
@@ -200,7 +245,10 @@ async function configs(side: Side): Promise<void> {
     await ask("of topics", [topic(configured), topic(plain)])
     await ask("with synonyms", [topic(configured), topic(plain)], true)
     if (version >= 3) {
-      const answer = await side.request(DescribeConfigs, version, { resources: [topic(plain)], includeDocumentation: true })
+      const answer = await side.request(DescribeConfigs, version, {
+        resources: [topic(plain)],
+        includeDocumentation: true
+      })
       const documented = answer.results[0]!.configs.filter(({ documentation }) => (documentation ?? "") !== "")
       side.answers.set(`DescribeConfigs v${version} documentation`, documented.length)
     }
@@ -208,7 +256,13 @@ async function configs(side: Side): Promise<void> {
     await ask("by no key", [topic(configured, [])])
     await ask("twice the same", [topic(plain, ["retention.ms"]), topic(plain, ["segment.ms"])])
     await ask("of absent topics", [topic(side.topic("absent")), topic(""), topic("a b"), topic("..")])
-    for (const [resourceType, resourceName] of [[0, ""], [1, "x"], [3, ""], [99, "x"], [-1, ""]] as const) {
+    for (const [resourceType, resourceName] of [
+      [0, ""],
+      [1, "x"],
+      [3, ""],
+      [99, "x"],
+      [-1, ""]
+    ] as const) {
       await ask(`of type ${resourceType}`, [{ resourceType, resourceName, configurationKeys: null }])
     }
     for (const name of ["", "abc", "-1", "123456"]) {

@@ -146,18 +146,20 @@ const answer = Effect.fnUntraced(function* (
   resolved: ReadonlyArray<Resolved>,
   hold: RequestContext["hold"]
 ) {
-  const { counters } = services.metrics
+  const { counters, record } = services.metrics
   const wanted = resolved.map((each) => each.wanted).filter(isWanted)
   // An error is told at once (as Kafka does); otherwise wait for enough bytes.
   if (wanted.length === resolved.length && wanted.length > 0) {
     const waitMs = Math.min(Math.max(0, request.maxWaitMs), limits.fetchWaitMaxMs)
     yield* waitForBytes(services.log, wanted, { minBytes: request.minBytes, waitMs })
   }
-  const bytesMax = Math.min(Math.max(0, request.maxBytes), limits.fetchBytesMax)
+  const startedMs = services.clock.currentTimeMillisUnsafe()
+  const bytesMax = Math.min(Math.max(0, request.maxBytes), services.settings.fetchMaxBytes)
   const read = yield* readPlan(services, planFetch(wanted, bytesMax), hold)
   const answers = resolved.map((each) => answerPartition(services, each, read, request.isolationLevel))
   if (read.bytes === 0) counters.fetchEmpty++
   counters.fetchBytes += read.bytes
+  record.fetchLatencyMs(services.clock.currentTimeMillisUnsafe() - startedMs)
   return { throttleTimeMs: 0, errorCode: KAFKA.NONE, sessionId: SESSION_NONE, responses: group(request, answers) }
 })
 

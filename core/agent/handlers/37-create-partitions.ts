@@ -49,7 +49,9 @@ const grow = (
       `${count - current} partitions are added but ${assignments.length} assignments are given`
     )
   }
-  const malformed = assignments?.map(({ brokerIds }) => brokersProblem(brokerIds)).find((problem) => problem !== undefined)
+  const malformed = assignments
+    ?.map(({ brokerIds }) => brokersProblem(brokerIds))
+    .find((problem) => problem !== undefined)
   if (malformed !== undefined) return refuse(KAFKA.INVALID_REPLICA_ASSIGNMENT, malformed)
   if (options.validateOnly) return Effect.succeed({ name, errorCode: KAFKA.NONE, errorMessage: null })
   return Effect.match(services.log.submit({ kind: "create-partitions", topicId: topic.topicId, partitions: count }), {

@@ -37,7 +37,7 @@ describe("FrameReader", () => {
       })
       const stream = Buffer.concat(bodies.map(framed))
       const { reader, frames } = collect()
-      for (let at = 0; at < stream.length; ) {
+      for (let at = 0; at < stream.length;) {
         const length = 1 + Math.floor(next() ** 3 * 70_000)
         reader.push(stream.subarray(at, at + length))
         at += length
@@ -58,7 +58,7 @@ describe("FrameReader", () => {
       )
       const stream = Buffer.concat(bodies.map(framed))
       const { reader, frames } = collect()
-      for (let at = 0; at < stream.length; ) {
+      for (let at = 0; at < stream.length;) {
         const taken = stream.copy(reader.room(), 0, at, at + 1 + Math.floor(next() ** 2 * 200_000))
         reader.received(taken)
         at += taken
@@ -108,7 +108,10 @@ describe("FrameReader", () => {
     assert.strictEqual(reader.admittedBytes, 0)
     allowed = 1
     reader.resume()
-    assert.deepStrictEqual(frames.map((frame) => frame.length), [10, 20, 30])
+    assert.deepStrictEqual(
+      frames.map((frame) => frame.length),
+      [10, 20, 30]
+    )
   })
 
   it("allocates by what arrives, not by what is announced", () => {

@@ -46,7 +46,7 @@ export class MemoryTransport implements AcceptedTransport {
 
   /** The peer sends; a paused socket delivers nothing, so tests must not call it then. */
   receive(chunk: Buffer): void {
-    for (let at = 0; at < chunk.length && !this.destroyed; ) {
+    for (let at = 0; at < chunk.length && !this.destroyed;) {
       const bytes = chunk.copy(this.#sink.room(), 0, at)
       this.#sink.received(bytes)
       at += bytes

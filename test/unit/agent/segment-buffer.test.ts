@@ -71,7 +71,10 @@ const setUp = (options: { segmentBytes?: number; flushIntervalMs?: number; segme
       segmentsInFlight: options.segmentsInFlight ?? 4,
       bucketSet: "quorum"
     }).pipe(Layer.provide([store, log, entropy, Metrics.layerNoop]))
-    const buffer = yield* Effect.map(Layer.build(layer), (context) => context.mapUnsafe.get(SegmentBuffer.key) as SegmentBuffer["Service"])
+    const buffer = yield* Effect.map(
+      Layer.build(layer),
+      (context) => context.mapUnsafe.get(SegmentBuffer.key) as SegmentBuffer["Service"]
+    )
     const append = (...batches: ReadonlyArray<PendingBatch>) => {
       const outcome: { value?: ReadonlyArray<BatchOutcome> } = {}
       buffer.append(batches, (outcomes) => (outcome.value = outcomes))
@@ -165,7 +168,8 @@ describe("SegmentBuffer", () => {
       yield* Deferred.succeed(commits[0]!.done, undefined)
       yield* settle
       // Sorted by partition: 3 (first), 3 (second), 7 (first).
-      const offsets = (outcome: typeof first) => outcome.value!.map((each) => ("baseOffset" in each ? each.baseOffset : each))
+      const offsets = (outcome: typeof first) =>
+        outcome.value!.map((each) => ("baseOffset" in each ? each.baseOffset : each))
       assert.deepStrictEqual(offsets(first), [2, 0])
       assert.deepStrictEqual(offsets(second), [1])
     })

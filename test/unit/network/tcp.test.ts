@@ -63,7 +63,9 @@ const listen = (connectionsMax = 100) =>
   })
 
 const closed = (client: net.Socket) =>
-  Effect.promise(() => new Promise<void>((resolve) => (client.closed ? resolve() : client.once("close", () => resolve()))))
+  Effect.promise(
+    () => new Promise<void>((resolve) => (client.closed ? resolve() : client.once("close", () => resolve())))
+  )
 
 describe("tcp", () => {
   it.live("reads into the memory that its owner names, whatever came before it was named", () =>
@@ -110,7 +112,9 @@ describe("tcp", () => {
       yield* Effect.promise(
         () => new Promise<void>((resolve) => accepted[0]!.write([Buffer.from("one "), Buffer.from("two")], resolve))
       )
-      yield* Effect.promise(() => new Promise<void>((resolve) => (echoed === "one two" ? resolve() : client.once("data", () => resolve()))))
+      yield* Effect.promise(
+        () => new Promise<void>((resolve) => (echoed === "one two" ? resolve() : client.once("data", () => resolve())))
+      )
       assert.strictEqual(echoed, "one two")
       client.destroy()
     }).pipe(Effect.provide(tcp.layer), Effect.scoped)

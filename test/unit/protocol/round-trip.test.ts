@@ -190,7 +190,7 @@ describe("what cannot be encoded", () => {
   ])("%s is refused with the field's name", (_, value, field) => {
     for (const version of [3, 9]) {
       const error = failure(() => encode(Produce.request, version, value))
-      assert.deepInclude({ ...error }, { reason: "unencodable", api: "ProduceRequest", version, field })
+      assert.deepInclude(Object.assign({}, error), { reason: "unencodable", api: "ProduceRequest", version, field })
     }
   })
 
@@ -372,6 +372,6 @@ describe("unknown tagged fields", () => {
       Buffer.from([0])
     ])
     const error = failure(() => decodeBody(Fetch.request, 15, longer))
-    assert.deepInclude({ ...error }, { reason: "malformed", field: "replicaState" })
+    assert.deepInclude(Object.assign({}, error), { reason: "malformed", field: "replicaState" })
   })
 })
