@@ -15,7 +15,7 @@ export interface PutRequest {
   readonly slot: number
   readonly key: string
   /** Shared memory; the agent keeps it as it is until the thread has left the call. */
-  readonly body: Uint8Array
+  readonly pieces: ReadonlyArray<Uint8Array>
 }
 
 export interface PutFailure {

@@ -61,7 +61,7 @@ export class PutThreads {
         body.release()
         left()
       }
-      thread.put({ id, slot, key, body: body.bytes }, { key, slot, call, left: leave })
+      thread.put({ id, slot, key, pieces: body.pieces }, { key, slot, call, left: leave })
       return undefined
     })
   }

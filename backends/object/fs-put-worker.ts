@@ -21,8 +21,8 @@ const tell = (message: FromPutThread): void => port.postMessage(message)
 const isAbandoned = (slot: number): boolean =>
   Atomics.load(abandoned, slot) !== 0 || Atomics.load(abandoned, abandoned.length - 1) !== 0
 
-const run = async ({ id, slot, key, body }: PutRequest): Promise<void> => {
-  await putFile(bucket, key, [body], {
+const run = async ({ id, slot, key, pieces }: PutRequest): Promise<void> => {
+  await putFile(bucket, key, pieces, {
     isAbandoned: () => isAbandoned(slot),
     succeed: () => tell({ id, kind: "done" }),
     fail: ({ changing, cause }) =>

@@ -1,34 +1,31 @@
 /**
  * Bodies that a bucket's put threads can read: each is copied once, from its chunks into shared memory.
  *
- * The memory is lent and comes back: fresh memory for every body would cost the kernel more than the copy, and a thread
- * would keep it alive until its own garbage collection. The buckets of a quorum are handed the same chunks and share one
- * copy. What is lent beyond the bound is fresh and not kept.
+ * The memory is lent in pieces of one size and comes back: nothing is ever freed, since nobody's garbage collector counts
+ * shared memory, and each thread that saw a piece would keep it. So the pool is as large as what was on its way at once,
+ * which is bounded by whoever puts (limits.putsInFlightPerBucket, limits.lateCopyBytes). The buckets of a quorum are
+ * handed the same chunks and share one copy.
  */
 import { assert } from "#core/model/assert.ts"
-import { limits } from "#core/model/limits.ts"
-import { bytesOf } from "./chunk-bytes.ts"
 
 export interface SharedBody {
-  /** On a SharedArrayBuffer. */
-  readonly bytes: Uint8Array
+  /** In order; on shared memory. */
+  readonly pieces: ReadonlyArray<Uint8Array>
   /** To be called once, when no thread reads it any more. */
   readonly release: () => void
 }
 
 interface Lent {
-  readonly memory: SharedArrayBuffer
-  readonly byteLength: number
+  readonly pieces: Array<Uint8Array>
+  readonly memory: Array<Uint8Array>
   borrowers: number
 }
 
-/** Sizes are powers of two from here on, so that a returned piece fits the next body. */
-const PIECE_BYTES_MIN = 64 * 1024
+const PIECE_BYTES = 512 * 1024
 
 const lent = new WeakMap<ReadonlyArray<Uint8Array>, Lent>()
-/** Returned pieces by size. */
-const free = new Map<number, Array<SharedArrayBuffer>>()
-let pooledBytes = 0
+/** Whole pieces that nobody reads. */
+const free: Array<Uint8Array> = []
 
 export const lendBody = (chunks: ReadonlyArray<Uint8Array>): SharedBody => {
   let body = lent.get(chunks)
@@ -38,27 +35,34 @@ export const lendBody = (chunks: ReadonlyArray<Uint8Array>): SharedBody => {
   }
   body.borrowers++
   const borrowed = body
-  return { bytes: new Uint8Array(body.memory, 0, body.byteLength), release: () => giveBack(chunks, borrowed) }
+  return { pieces: body.pieces, release: () => giveBack(chunks, borrowed) }
 }
 
 const copyOf = (chunks: ReadonlyArray<Uint8Array>): Lent => {
-  const byteLength = bytesOf(chunks)
-  const memory = take(byteLength)
-  const target = new Uint8Array(memory)
-  let at = 0
+  const body: Lent = { pieces: [], memory: [], borrowers: 0 }
+  let piece = takePiece(body)
+  let filled = 0
   for (const chunk of chunks) {
-    target.set(chunk, at)
-    at += chunk.length
+    for (let at = 0; at < chunk.length; ) {
+      if (filled === PIECE_BYTES) {
+        body.pieces.push(piece)
+        piece = takePiece(body)
+        filled = 0
+      }
+      const taken = Math.min(chunk.length - at, PIECE_BYTES - filled)
+      piece.set(taken === chunk.length ? chunk : chunk.subarray(at, at + taken), filled)
+      filled += taken
+      at += taken
+    }
   }
-  return { memory, byteLength, borrowers: 0 }
+  body.pieces.push(piece.subarray(0, filled))
+  return body
 }
 
-const take = (byteLength: number): SharedArrayBuffer => {
-  let pieceBytes = PIECE_BYTES_MIN
-  while (pieceBytes < byteLength) pieceBytes *= 2
-  const returned = free.get(pieceBytes)?.pop()
-  if (returned !== undefined) pooledBytes -= pieceBytes
-  return returned ?? new SharedArrayBuffer(pieceBytes)
+const takePiece = (body: Lent): Uint8Array => {
+  const piece = free.pop() ?? new Uint8Array(new SharedArrayBuffer(PIECE_BYTES))
+  body.memory.push(piece)
+  return piece
 }
 
 const giveBack = (chunks: ReadonlyArray<Uint8Array>, body: Lent): void => {
@@ -66,10 +70,5 @@ const giveBack = (chunks: ReadonlyArray<Uint8Array>, body: Lent): void => {
   body.borrowers--
   if (body.borrowers > 0) return
   lent.delete(chunks)
-  const pieceBytes = body.memory.byteLength
-  if (pooledBytes + pieceBytes > limits.sharedBodyBytesPooled) return
-  pooledBytes += pieceBytes
-  const pieces = free.get(pieceBytes)
-  if (pieces === undefined) free.set(pieceBytes, [body.memory])
-  else pieces.push(body.memory)
+  free.push(...body.memory)
 }

@@ -92,8 +92,6 @@ export const limits = {
   directoryPutsRunning: 32,
   /** Put threads of a directory-backed bucket with fsync, where each put waits for the disk; one without. */
   directoryPutThreadsSyncing: 4,
-  /** Shared memory for bodies on their way to put threads that is kept for the next ones. */
-  sharedBodyBytesPooled: 32 * MiB,
   /** After a put thread has ended by itself, none is started for so long. */
   directoryThreadRestartMs: 1_000,
   /** Calls of one directory-backed bucket that wait for their turn; more are refused. */

@@ -91,8 +91,16 @@ const resolveAll = (services: AgentServices, request: Request, apiVersion: numbe
     }))
   })
 
-const isMissing = (errorCode: number): boolean =>
-  errorCode === KAFKA.UNKNOWN_TOPIC_OR_PARTITION || errorCode === KAFKA.UNKNOWN_TOPIC_ID
+const refused = (partitionIndex: number, errorCode: number): PartitionAnswer => ({
+  partitionIndex,
+  errorCode,
+  highWatermark: -1,
+  lastStableOffset: -1,
+  logStartOffset: -1,
+  abortedTransactions: null,
+  preferredReadReplica: -1,
+  records: []
+})
 
 const answerPartition = (
   services: AgentServices,
@@ -102,24 +110,18 @@ const answerPartition = (
 ): PartitionAnswer => {
   const partitionIndex = each.asked.partition
   if (typeof each.wanted === "number") {
-    return {
-      partitionIndex,
-      errorCode: each.wanted,
-      highWatermark: -1,
-      lastStableOffset: -1,
-      logStartOffset: -1,
-      abortedTransactions: isMissing(each.wanted) ? [] : null,
-      preferredReadReplica: -1,
-      records: []
-    }
+    const isMissing = each.wanted === KAFKA.UNKNOWN_TOPIC_OR_PARTITION || each.wanted === KAFKA.UNKNOWN_TOPIC_ID
+    return { ...refused(partitionIndex, each.wanted), abortedTransactions: isMissing ? [] : null }
   }
   const { state } = each.wanted
+  // Deleted while the request waited.
+  if (services.log.fold.topicById(state.topic.topicId) === undefined) {
+    return refused(partitionIndex, KAFKA.UNKNOWN_TOPIC_OR_PARTITION)
+  }
   const answered = read.answers.get(each.wanted)
-  // A topic that was deleted while the request waited still answers from what was read.
-  const isGone = services.log.fold.topicById(state.topic.topicId) === undefined
   return {
     partitionIndex,
-    errorCode: isGone ? KAFKA.UNKNOWN_TOPIC_OR_PARTITION : (answered?.errorCode ?? KAFKA.NONE),
+    errorCode: answered?.errorCode ?? KAFKA.NONE,
     highWatermark: read.highWatermarks.get(each.wanted) ?? state.highWatermark,
     lastStableOffset: read.highWatermarks.get(each.wanted) ?? state.highWatermark,
     logStartOffset: state.logStartOffset,
