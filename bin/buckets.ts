@@ -89,7 +89,7 @@ const open = ({ name, location }: TopologyBucket): Effect.Effect<ObjectStore, Ob
           bucket: name,
           directory: location.directory,
           fsync: location.fsync,
-          ...threadProgram("fs-put-worker")
+          ...threadProgram("fs-worker")
         })
       )
 

@@ -90,7 +90,7 @@ const bundle = async (root, outdir, state) => {
       entryPoints: [
         { in: "bin/meridian.ts", out: "meridian" },
         { in: "backends/metadata/sqlite-worker.ts", out: "sqlite-worker" },
-        { in: "backends/object/fs-put-worker.ts", out: "fs-put-worker" }
+        { in: "backends/object/fs-worker.ts", out: "fs-worker" }
       ],
       outdir,
       outExtension: { ".js": ".mjs" },
@@ -120,7 +120,7 @@ const bundle = async (root, outdir, state) => {
 
 /** Entries last, meridian.mjs (whose stamp counts) the very last; a source map before its file. */
 const moveInto = (dist, fresh) => {
-  const rank = (name) => (name.startsWith("chunk-") ? 0 : /^(sqlite|fs-put)-worker/.test(name) ? 2 : 4)
+  const rank = (name) => (name.startsWith("chunk-") ? 0 : /^(sqlite|fs)-worker/.test(name) ? 2 : 4)
   const order = (name) => rank(name) + (name.endsWith(".map") ? 0 : 1)
   const names = readdirSync(fresh).sort((a, b) => order(a) - order(b))
   for (const name of names) renameSync(join(fresh, name), join(dist, name))

@@ -17,6 +17,7 @@ import { hostname } from "node:os"
 import { join } from "node:path"
 import { threadId } from "node:worker_threads"
 import { limits } from "#core/model/limits.ts"
+import { blockingCalls } from "./fs-call.ts"
 import { BUCKET_MARKER, TEMPORARY_DIRECTORY } from "./fs-layout.ts"
 import { DirectoryFault, errnoOf, isAbsence } from "./fs-error.ts"
 
@@ -63,13 +64,26 @@ export const requireBucket = async (bucket: DirectoryBucket): Promise<void> => {
   try {
     await stat(join(bucket.directory, BUCKET_MARKER))
   } catch (error) {
-    if (!isAbsence(error)) throw error
-    throw new DirectoryFault(
-      "Unavailable",
-      `${bucket.directory} is not there or is no bucket (no ${BUCKET_MARKER}): is its volume mounted?`
-    )
+    throw bucketFault(bucket, error)
   }
 }
+
+/** The same on a thread that may block. */
+export const requireBucketBlocking = (bucket: DirectoryBucket): void => {
+  try {
+    blockingCalls.stat(join(bucket.directory, BUCKET_MARKER))
+  } catch (error) {
+    throw bucketFault(bucket, error)
+  }
+}
+
+const bucketFault = (bucket: DirectoryBucket, error: unknown): unknown =>
+  isAbsence(error)
+    ? new DirectoryFault(
+        "Unavailable",
+        `${bucket.directory} is not there or is no bucket (no ${BUCKET_MARKER}): is its volume mounted?`
+      )
+    : error
 
 /** A path in the bucket for a new temporary file. */
 export const temporaryPath = (bucket: DirectoryBucket): string =>

@@ -2,22 +2,19 @@
  * System calls of a directory-backed bucket, and the record of one call to it.
  *
  * In the agent's own thread all are asynchronous (libuv's threads): a directory that hangs must not stop the event loop.
- * The callback functions of node:fs are used rather than its promise API because file handles as numbers cost less.
+ * The bucket's own threads block.
  */
 import * as fs from "node:fs"
 import { promisify } from "node:util"
 
-export const open = promisify(fs.open)
-export const close = promisify(fs.close)
-export const fstat = promisify(fs.fstat)
 export const stat = promisify(fs.stat)
-export const read = promisify(fs.read)
 export const unlink = promisify(fs.unlink)
 export const rmdir = promisify(fs.rmdir)
 
-/** What a put calls; its bytes are written by the bucket's own thread, which may block (fs-put-worker.ts). */
-export interface PutCalls {
+/** What puts and gets call, on threads of the bucket's own (fs-worker.ts). */
+export interface BlockingCalls {
   readonly open: (path: string, flags: number, mode: number) => number
+  readonly read: (descriptor: number, into: Uint8Array, at: number, length: number, position: number) => number
   readonly writev: (descriptor: number, chunks: ReadonlyArray<Uint8Array>) => number
   readonly fdatasync: (descriptor: number) => void
   readonly link: (from: string, to: string) => void
@@ -27,8 +24,9 @@ export interface PutCalls {
   readonly unlink: (path: string) => void
 }
 
-export const blockingCalls: PutCalls = {
+export const blockingCalls: BlockingCalls = {
   open: fs.openSync,
+  read: (descriptor, into, at, length, position) => fs.readSync(descriptor, into, at, length, position),
   writev: (descriptor, chunks) => fs.writevSync(descriptor, chunks),
   fdatasync: fs.fdatasyncSync,
   link: fs.linkSync,

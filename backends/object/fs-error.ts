@@ -5,7 +5,7 @@
  * file system refuses is definite as well; an answer that only says that something broke (EIO, ESTALE, time-outs of
  * network file systems) is not.
  */
-// Types only, as everywhere that the put thread loads: the port itself brings Effect with it.
+// Types only, as everywhere that a bucket's threads load: the port itself brings Effect with it.
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
 
 /** An error of a call, with the reason that the call knows better than the errno does. */

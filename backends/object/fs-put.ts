@@ -7,13 +7,13 @@
  * name, and the name before the answer.
  *
  * Without fsync three system calls come before the answer (open, write, link), two after it (close, unlink). They block,
- * and run on a thread of the bucket's own (fs-put-worker.ts): a trip to libuv's threads for each took three times the
+ * and run on a thread of the bucket's own (fs-worker.ts): a trip to libuv's threads for each took three times the
  * processor time of the calls themselves.
  */
 import { constants } from "node:fs"
 import { limits } from "#core/model/limits.ts"
 import { bytesOf } from "./chunk-bytes.ts"
-import { makeDirectory, requireBucket, syncDirectory, temporaryPath } from "./fs-bucket.ts"
+import { makeDirectory, requireBucketBlocking, syncDirectory, temporaryPath } from "./fs-bucket.ts"
 import type { DirectoryBucket } from "./fs-bucket.ts"
 import { blockingCalls } from "./fs-call.ts"
 import type { DirectoryCall } from "./fs-call.ts"
@@ -110,7 +110,7 @@ const openTemporary = async (bucket: DirectoryBucket, file: PutFile): Promise<vo
     file.descriptor = open(file.temporary, flags, 0o644)
   } catch (error) {
     if (!isAbsence(error)) throw error
-    await requireBucket(bucket)
+    requireBucketBlocking(bucket)
     await makeDirectory(file.temporary.slice(0, file.temporary.lastIndexOf("/")))
     file.descriptor = open(file.temporary, flags, 0o644)
   }
@@ -150,7 +150,7 @@ const linkFinal = async (bucket: DirectoryBucket, file: PutFile, call: Directory
       if (!isAbsence(error)) throw error
       // The name was not given: should the next steps fail, nothing has happened.
       file.isLinkSent = false
-      await requireBucket(bucket)
+      requireBucketBlocking(bucket)
       if (attempt >= limits.directoryLinkAttemptsMax || errnoOf(error) === "ENOTDIR") throw error
       await makeDirectories(bucket, file.key)
     }

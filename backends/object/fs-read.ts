@@ -1,45 +1,16 @@
 /**
- * Get, head and list of a directory-backed bucket.
+ * Head and list of a directory-backed bucket (fs-get.ts has the gets).
  *
  * Invariant: absence is only reported of a bucket that is there. "No such file" from a directory whose volume has
  * vanished would be taken for a lost object; so each absence is followed by a look at the bucket's marker.
  */
-import { constants } from "node:fs"
 import { readdir } from "node:fs/promises"
-import { type ByteRange, type ObjectBytes, type ObjectHead } from "#core/ports/object-store.ts"
-import { limits } from "#core/model/limits.ts"
+import { type ObjectHead } from "#core/ports/object-store.ts"
 import { BUCKET_MARKER, TEMPORARY_DIRECTORY } from "./fs-layout.ts"
-import { keyFault, resolveRange } from "./request-check.ts"
+import { keyFault } from "./request-check.ts"
 import { type DirectoryBucket, requireBucket } from "./fs-bucket.ts"
-import { type DirectoryCall, close, fstat, ignoringErrors, open, read, stat } from "./fs-call.ts"
+import { type DirectoryCall, stat } from "./fs-call.ts"
 import { DirectoryFault, isAbsence } from "./fs-error.ts"
-
-export const getFile = async (
-  bucket: DirectoryBucket,
-  key: string,
-  range: ByteRange | undefined,
-  call: DirectoryCall<ObjectBytes>
-): Promise<void> => {
-  let descriptor = -1
-  try {
-    descriptor = await open(`${bucket.directory}/${key}`, constants.O_RDONLY)
-    const status = await fstat(descriptor)
-    if (!status.isFile()) throw new DirectoryFault("NotFound", `${key} is no object`)
-    const part = resolveRange(range, status.size)
-    if (part === undefined) {
-      throw new DirectoryFault("RangeNotSatisfiable", `the object has ${status.size} bytes`)
-    }
-    if (part.length > limits.objectBytesMax) {
-      throw new DirectoryFault("InvalidRequest", `one get answers at most ${limits.objectBytesMax} bytes, give a range`)
-    }
-    const bytes = await readAll(descriptor, part)
-    call.succeed({ bytes, objectBytes: status.size })
-  } catch (error) {
-    const cause = await settleAbsence(bucket, error)
-    call.fail({ key, changing: false, cause })
-  }
-  if (descriptor >= 0) await ignoringErrors(close(descriptor))
-}
 
 export const headFile = async (
   bucket: DirectoryBucket,
@@ -76,33 +47,6 @@ export const listFiles = async (
     call.fail({ key: request.prefix, changing: false, cause })
   }
 }
-
-/** `readOnce` is a parameter for tests of reads that bring less than they should. */
-export const readAll = async (
-  descriptor: number,
-  part: { readonly offset: number; readonly length: number },
-  readOnce: ReadOnce = read
-): Promise<Buffer> => {
-  // Not from Node's pool: the bytes belong to the caller, and a view must not keep a larger block alive.
-  const bytes = Buffer.allocUnsafeSlow(part.length)
-  let at = 0
-  while (at < part.length) {
-    const { bytesRead } = await readOnce(descriptor, bytes, at, part.length - at, part.offset + at)
-    if (bytesRead === 0) {
-      throw new DirectoryFault("Corrupt", `the file ended ${part.length - at} bytes before the size that it had`)
-    }
-    at += bytesRead
-  }
-  return bytes
-}
-
-export type ReadOnce = (
-  descriptor: number,
-  into: Buffer,
-  at: number,
-  length: number,
-  position: number
-) => Promise<{ readonly bytesRead: number }>
 
 const settleAbsence = async (bucket: DirectoryBucket, error: unknown): Promise<unknown> => {
   if (!isAbsence(error)) return error

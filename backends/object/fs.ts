@@ -2,22 +2,23 @@
  * An object store in a directory: one bucket per directory, one file per object.
  *
  * For development, tests, and servers with local disks or network mounts as failure domains. The parts: fs-bucket.ts
- * (the directory as a bucket), fs-put.ts (put-if-absent by link), fs-read.ts, and fs-turns.ts (one hung directory must
- * not take all threads); puts run on threads of their own (fs-put-threads.ts). Here they become the port.
+ * (the directory as a bucket), fs-put.ts (put-if-absent by link), fs-get.ts, fs-read.ts, and fs-turns.ts (one hung
+ * directory must not take all of libuv's threads); puts and gets run on threads of the bucket's own (fs-threads.ts). Here
+ * they become the port.
  *
  * Each call is interruptible at once: its system call under way goes on, the steps behind it are left out (an
  * interrupted put may still have happened if its link was under way).
  */
 import { type Scope, Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
-import { type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
+import { type ObjectBytes, type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
 import { type DirectoryBucket, type BucketOptions, openBucket, requireBucket } from "./fs-bucket.ts"
 import { type DirectoryCall, ignoringErrors, rmdir, unlink } from "./fs-call.ts"
 import { DirectoryFault, errnoOf, isAbsence, reasonOf } from "./fs-error.ts"
 import { toObjectStoreError } from "./fs-failure.ts"
 import { BUCKET_MARKER } from "./fs-layout.ts"
-import { PutThreads } from "./fs-put-threads.ts"
-import { getFile, headFile, listFiles } from "./fs-read.ts"
+import { headFile, listFiles } from "./fs-read.ts"
+import { BucketThreads } from "./fs-threads.ts"
 import { CallTurns, directoryCallsRunning } from "./fs-turns.ts"
 import {
   type ObjectOperation,
@@ -35,72 +36,97 @@ import {
  */
 export const make = (options: DirectoryStoreOptions): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> =>
   Effect.map(
-    Effect.acquireRelease(open(options), ({ bucket, putThreads }) =>
+    Effect.acquireRelease(open(options), ({ bucket, putThreads, getThreads }) =>
       Effect.sync(() => {
         bucket.isClosed = true
         putThreads.close()
+        getThreads.close()
       })
     ),
     storeOf
   )
 
 export interface DirectoryStoreOptions extends BucketOptions {
-  /** Where the put threads' program is; a bundle gives its own. */
+  /** Where the program of the bucket's threads is; a bundle gives its own. */
   readonly workerUrl?: URL
 }
 
 interface OpenStore {
   readonly bucket: DirectoryBucket
-  readonly putThreads: PutThreads
+  readonly putThreads: BucketThreads
+  readonly getThreads: BucketThreads
 }
 
 const open = ({ workerUrl, ...options }: DirectoryStoreOptions): Effect.Effect<OpenStore, ObjectStoreError> =>
   Effect.tryPromise({
     try: async () => {
       const bucket = await openBucket(options)
+      const place = { bucket, workerUrl: workerUrl ?? new URL("./fs-worker.ts", import.meta.url) }
       return {
         bucket,
-        putThreads: new PutThreads(bucket, workerUrl ?? new URL("./fs-put-worker.ts", import.meta.url))
+        putThreads: new BucketThreads({
+          ...place,
+          work: "put",
+          callsMax: limits.directoryPutsRunning,
+          threadsMax: bucket.fsync ? limits.directoryPutThreadsSyncing : 1,
+          slowMs: 0
+        }),
+        getThreads: new BucketThreads({
+          ...place,
+          work: "get",
+          callsMax: limits.directoryGetsRunning,
+          threadsMax: limits.directoryGetThreads,
+          slowMs: limits.directoryThreadStalledMs
+        })
       }
     },
     catch: (cause) =>
       toObjectStoreError({ operation: "head", bucket: options.bucket, key: BUCKET_MARKER, changing: false, cause })
   })
 
-const storeOf = ({ bucket, putThreads }: OpenStore): ObjectStore => {
+const storeOf = ({ bucket, putThreads, getThreads }: OpenStore): ObjectStore => {
   const turns = new CallTurns(directoryCallsRunning(process.env["UV_THREADPOOL_SIZE"]))
   const putTurns = new CallTurns(limits.directoryPutsRunning)
+  const getTurns = new CallTurns(limits.directoryGetsRunning)
   const begin = <A>(
-    operation: ObjectOperation,
-    key: string,
+    place: Pick<CallPlace<A>, "operation" | "key"> & Partial<CallPlace<A>>,
     fault: string | undefined,
     work: (call: DirectoryCall<A>) => Promise<void>
   ): Effect.Effect<A, ObjectStoreError> =>
     fault === undefined
-      ? inTurn({ bucket, turns, operation, key }, work)
-      : Effect.fail(invalidRequest({ operation, bucket: bucket.bucket, key, fault }))
+      ? inTurn({ bucket, turns, ...place }, work)
+      : Effect.fail(invalidRequest({ operation: place.operation, bucket: bucket.bucket, key: place.key, fault }))
   return {
     bucket: bucket.bucket,
     put: (key, chunks) =>
-      Effect.suspend(() => {
-        const fault = putFault(key, chunks)
-        return fault === undefined
-          ? inTurn<void>(
-              { bucket, turns: putTurns, operation: "put", key, onGiveUp: (call) => putThreads.giveUp(call) },
-              (call) => putThreads.put(key, chunks, call)
-            )
-          : Effect.fail(invalidRequest({ operation: "put", bucket: bucket.bucket, key, fault }))
-      }),
+      Effect.suspend(() =>
+        begin<void>(
+          { operation: "put", key, turns: putTurns, onGiveUp: (call) => putThreads.giveUp(call) },
+          putFault(key, chunks),
+          (call) => putThreads.put(key, chunks, call)
+        )
+      ),
     get: (key, range) =>
-      Effect.suspend(() => begin("get", key, getFault(key, range), (call) => getFile(bucket, key, range, call))),
-    head: (key) => Effect.suspend(() => begin("head", key, keyFault(key), (call) => headFile(bucket, key, call))),
+      Effect.suspend(() =>
+        begin<ObjectBytes>(
+          { operation: "get", key, turns: getTurns, onGiveUp: (call) => getThreads.giveUp(call) },
+          getFault(key, range),
+          (call) => getThreads.get(key, range, call)
+        )
+      ),
+    head: (key) =>
+      Effect.suspend(() => begin({ operation: "head", key }, keyFault(key), (call) => headFile(bucket, key, call))),
     list: (request) =>
       Effect.suspend(() =>
-        begin("list", request.prefix, listFault(request), (call) => listFiles(bucket, request, call))
+        begin({ operation: "list", key: request.prefix }, listFault(request), (call) =>
+          listFiles(bucket, request, call)
+        )
       ),
     deleteMany: (keys) =>
       Effect.suspend(() =>
-        begin<void>("delete", keys[0] ?? "", deleteFault(keys), (call) => deleteFiles(bucket, keys, call))
+        begin<void>({ operation: "delete", key: keys[0] ?? "" }, deleteFault(keys), (call) =>
+          deleteFiles(bucket, keys, call)
+        )
       )
   }
 }

@@ -15,9 +15,9 @@ import {
   invalidRequest,
   keyFault,
   listFault,
-  putFault,
-  resolveRange
+  putFault
 } from "./request-check.ts"
+import { resolveRange } from "./object-range.ts"
 
 export const make = (options: { readonly bucket: string }): ObjectStore => {
   const { bucket } = options

@@ -43,7 +43,7 @@ const copyOf = (chunks: ReadonlyArray<Uint8Array>): Lent => {
   let piece = takePiece(body)
   let filled = 0
   for (const chunk of chunks) {
-    for (let at = 0; at < chunk.length; ) {
+    for (let at = 0; at < chunk.length;) {
       if (filled === PIECE_BYTES) {
         body.pieces.push(piece)
         piece = takePiece(body)

@@ -13,6 +13,7 @@ import { Entropy } from "#core/ports/entropy.ts"
 import { type AcceptedTransport, Network } from "#core/ports/network.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
 import { ByteBudget } from "./byte-budget.ts"
+import { FramePool } from "./frame-pool.ts"
 import { type Answer, Connection, type ConnectionContext, type Hangup, type RequestDispatcher } from "./connection.ts"
 import { makeDispatcher } from "./dispatcher.ts"
 import { makeProducerIds } from "./producer-ids.ts"
@@ -99,6 +100,7 @@ const serve = Effect.fnUntraced(function* (
   const context: ConnectionContext = {
     dispatcher,
     requestBudget,
+    framePool: new FramePool(),
     frameBytesMax: settings.requestBytesMax,
     run: (effect) => run(effect),
     onEnd: (connection, reason, manner) => {

@@ -1,7 +1,7 @@
 /**
- * Brokers of a partition, as clients assign them [pure]. Any agent serves any partition, so an assignment is checked for its
- * form, as Kafka does, and then forgotten. Whether the brokers exist is not asked: an agent may be known to some listeners
- * only, and nothing depends on it.
+ * Brokers of a partition, as clients assign them [pure]. Any agent serves any partition, so an assignment is checked
+ * for its form, as Kafka does, and then forgotten. Whether the brokers exist is not asked: an agent may be known to
+ * some listeners only, and nothing depends on it.
  */
 
 /** What is wrong with a list of brokers; undefined where nothing is. */

@@ -1,8 +1,8 @@
 /**
  * What a client may do, as Metadata and DescribeCluster tell it: a bit per operation (KIP-430) [pure].
  *
- * There are no ACLs yet, so everybody may do everything, as with a Kafka that has no authorizer. ACLs must take the place
- * of the two sums here, or clients will be told more than they may.
+ * There are no ACLs yet, so everybody may do everything, as with a Kafka that has no authorizer. ACLs must take the
+ * place of the two sums here, or clients will be told more than they may.
  */
 
 /** Nobody asked. */

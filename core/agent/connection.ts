@@ -14,6 +14,7 @@ import { type Effect, Exit, type Fiber } from "effect"
 import { type AcceptedTransport } from "#core/ports/network.ts"
 import { limits } from "#core/model/limits.ts"
 import { type ByteBudget } from "./byte-budget.ts"
+import { FrameLease, type FramePool } from "./frame-pool.ts"
 import { FrameReader } from "./frame-reader.ts"
 
 export interface Answer {
@@ -30,7 +31,11 @@ export interface RequestDispatcher {
   /** Whether requests of this kind may run while earlier ones of the same kind do. Total: the frame may be garbage. */
   readonly overlaps: (frame: Buffer) => boolean
   /** Malformed requests are a Hangup, never a failure or defect. */
-  readonly dispatch: (frame: Buffer, connection: ConnectionInfo, hold: Hold) => Effect.Effect<Answer | Hangup>
+  readonly dispatch: (
+    frame: Buffer,
+    connection: ConnectionInfo,
+    lent: { readonly hold: Hold; readonly lease: FrameLease }
+  ) => Effect.Effect<Answer | Hangup>
 }
 
 /** Takes what gives a request's memory back: called once, when its answer was taken by the socket or never will be. */
@@ -44,6 +49,7 @@ export interface ConnectionInfo {
 export interface ConnectionContext {
   readonly dispatcher: RequestDispatcher
   readonly requestBudget: ByteBudget
+  readonly framePool: FramePool
   readonly frameBytesMax: number
   readonly run: (effect: Effect.Effect<Answer | Hangup>) => Fiber.Fiber<Answer | Hangup>
   /** Called once with why it ended; `orderly` is the everyday end by the peer. */
@@ -52,6 +58,7 @@ export interface ConnectionContext {
 
 interface Slot {
   readonly frameBytes: number
+  readonly lease: FrameLease
   answer: Answer | Hangup | undefined
   fiber: Fiber.Fiber<Answer | Hangup> | undefined
   /** What the request holds until its answer is taken. */
@@ -72,11 +79,13 @@ export class Connection {
   #outputFull = false
   #giveUpReservation: (() => void) | undefined
   #queueFull = false
+  /** Why the connection ends once the requests that came before are answered. */
+  #lastWords: string | undefined
   #ended = false
   /** For the sweep: changes whenever bytes came, or an answer left. */
   #received = 0
   #taken = 0
-  #seen = { received: -1, taken: -1, receivedAtMs: 0, takenAtMs: 0 }
+  #seen = { received: -1, taken: -1, receivedAtMs: 0, takenAtMs: 0, frame: -1, gatheredBytes: 0, atMs: 0 }
 
   constructor(transport: AcceptedTransport, listener: string, context: ConnectionContext) {
     this.info = { peer: transport.peer, listener }
@@ -84,10 +93,11 @@ export class Connection {
     this.#context = context
     this.#reader = new FrameReader({
       frameBytesMax: context.frameBytesMax,
+      pool: context.framePool,
       admit: (bytes) => this.#admit(bytes),
       onFrame: (frame) => this.#onFrame(frame),
       onInvalid: (bytes) =>
-        this.end(`a frame of ${bytes} bytes was announced; at most ${context.frameBytesMax} are allowed`, "fault")
+        this.#endAfterAnswers(`a frame of ${bytes} bytes was announced; at most ${context.frameBytesMax} are allowed`)
     })
     transport.onDrain(() => {
       this.#outputFull = false
@@ -122,6 +132,20 @@ export class Connection {
     else if (this.#reader.admittedBytes > 0 && nowMs - seen.receivedAtMs > bounds.stalledMs) {
       this.end("the peer stopped in the middle of a request", "fault")
     } else if (nowMs - seen.receivedAtMs > bounds.idleMs) this.end("idle", "orderly")
+    else if (this.#isDawdling(nowMs)) this.end("the peer sends its request too slowly while others wait for memory", "fault")
+  }
+
+  /** A request that is begun holds memory for all of it. Nobody may hold what others wait for without sending. */
+  #isDawdling(nowMs: number): boolean {
+    const seen = this.#seen
+    const { frameNumber, gatheredBytes, admittedBytes } = this.#reader
+    const isSameFrame = admittedBytes > 0 && seen.frame === frameNumber
+    const expectedBytes = ((nowMs - seen.atMs) * limits.requestBytesPerSecondMin) / 1_000
+    const isSlow = isSameFrame && gatheredBytes - seen.gatheredBytes < expectedBytes
+    seen.frame = admittedBytes > 0 ? frameNumber : -1
+    seen.gatheredBytes = gatheredBytes
+    seen.atMs = nowMs
+    return isSlow && this.#context.requestBudget.waiting > 0
   }
 
   end(reason: string, manner: "orderly" | "fault"): void {
@@ -143,12 +167,20 @@ export class Connection {
   }
 
   #admit(bytes: number): boolean {
+    // The request in front of it in the same chunk may have ended the connection: nobody would give the memory back.
+    if (this.#ended) return false
     if (this.#frames.length + this.#slots.length >= limits.requestsInFlightPerConnection) {
       this.#queueFull = true
       this.#transport.pause()
       return false
     }
     return this.#reserve(bytes)
+  }
+
+  #endAfterAnswers(reason: string): void {
+    if (this.#frames.length + this.#slots.length === 0) return this.end(reason, "fault")
+    this.#lastWords = reason
+    this.#transport.pause()
   }
 
   #reserve(bytes: number): boolean {
@@ -180,7 +212,8 @@ export class Connection {
       if (this.#slots.length > 0 && !(overlaps && this.#startedOverlap)) return
       this.#frames.shift()
       this.#startedOverlap = overlaps
-      const slot: Slot = { frameBytes: frame.length, answer: undefined, fiber: undefined, held: [] }
+      const lease = new FrameLease(this.#context.framePool, frame)
+      const slot: Slot = { frameBytes: frame.length, lease, answer: undefined, fiber: undefined, held: [] }
       this.#slots.push(slot)
       this.#run(slot, frame)
     }
@@ -191,7 +224,7 @@ export class Connection {
       if (this.#ended) release()
       else slot.held.push(release)
     }
-    const fiber = this.#context.run(this.#context.dispatcher.dispatch(frame, this.info, hold))
+    const fiber = this.#context.run(this.#context.dispatcher.dispatch(frame, this.info, { hold, lease: slot.lease }))
     slot.fiber = fiber
     fiber.addObserver((exit) => {
       if (this.#ended) return
@@ -219,13 +252,15 @@ export class Connection {
       held.push(...slot.held)
     }
     if (done === 0) return
-    this.#slots.splice(0, done)
+    // Answers hold nothing of their requests' frames: strings are copied, numbers are numbers.
+    for (const slot of this.#slots.splice(0, done)) slot.lease.giveUp()
     this.#context.requestBudget.release(bytes)
     if (chunks.length > 0) this.#write(chunks, held)
     else releaseAll(held)
     if (hangup !== undefined) return this.end(hangup, "fault")
     if (this.#queueFull && !this.#ended) this.#leaveFullQueue()
     this.#start()
+    if (this.#lastWords !== undefined && this.#frames.length + this.#slots.length === 0) this.end(this.#lastWords, "fault")
   }
 
   #leaveFullQueue(): void {

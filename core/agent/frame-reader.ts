@@ -11,9 +11,12 @@
  * no, the reader keeps what it has of it and stops until `resume`.
  */
 import { assert } from "#core/model/assert.ts"
+import { type FramePool, POOLED_BYTES_MAX } from "./frame-pool.ts"
 
 export interface FrameReaderOptions {
   readonly frameBytesMax: number
+  /** Where frames' memory comes from; who gets the frame gives it back. */
+  readonly pool: FramePool
   /** Asks for `bytes` of memory for the next frame. False: stop; the owner calls `resume` when they are there. */
   readonly admit: (bytes: number) => boolean
   /** A whole frame, without its length prefix. It belongs to the receiver. */
@@ -24,9 +27,6 @@ export interface FrameReaderOptions {
 
 /** Smallest frame that can be a request: api key, version, correlation id. */
 const FRAME_BYTES_MIN = 8
-/** A frame's buffer has its whole size up to here, beyond it grows by doubling. */
-const GATHER_BYTES_FIRST = 2 * 1024 * 1024
-
 const EMPTY = Buffer.alloc(0)
 /** Where reads between frames go. Small requests fit; of a large one only the beginning is copied out of it. */
 const SHARED = Buffer.allocUnsafeSlow(64 * 1024)
@@ -39,6 +39,7 @@ export class FrameReader {
   #frameBytes = -1
   #gathered: Buffer = EMPTY
   #gatheredBytes = 0
+  #frameNumber = 0
   #readsInto: "shared" | "frame" = "shared"
   #state: "reading" | "waiting" | "dead" = "reading"
 
@@ -49,6 +50,15 @@ export class FrameReader {
   /** Memory admitted for the frame that is only partly here: what its owner must give back when the stream ends. */
   get admittedBytes(): number {
     return this.#frameBytes >= 0 && this.#state !== "waiting" ? this.#frameBytes : 0
+  }
+
+  /** Counts frames; with `gatheredBytes` it says how the one under way comes along. */
+  get frameNumber(): number {
+    return this.#frameNumber
+  }
+
+  get gatheredBytes(): number {
+    return this.#gatheredBytes
   }
 
   get isWaiting(): boolean {
@@ -123,6 +133,7 @@ export class FrameReader {
     }
     this.#rest = this.#rest.length === 4 ? EMPTY : this.#rest.subarray(4)
     this.#frameBytes = bytes
+    this.#frameNumber++
     // Waiting is entered first: the owner may grant the memory, and call resume, from within admit.
     this.#state = "waiting"
     if (this.#options.admit(bytes)) this.#state = "reading"
@@ -143,8 +154,8 @@ export class FrameReader {
 
   #makeRoom(bytes: number): void {
     if (this.#gathered.length >= bytes) return
-    const wanted = Math.min(this.#frameBytes, Math.max(GATHER_BYTES_FIRST, 2 * this.#gathered.length, bytes))
-    const larger = Buffer.allocUnsafe(wanted)
+    const wanted = Math.min(this.#frameBytes, Math.max(POOLED_BYTES_MAX, 2 * this.#gathered.length, bytes))
+    const larger = this.#options.pool.take(wanted)
     this.#gathered.copy(larger, 0, 0, this.#gatheredBytes)
     this.#gathered = larger
   }

@@ -11,6 +11,7 @@ import { type Api, type RequestOf, type ResponseInput } from "#core/protocol/sch
 import { type Settings } from "#core/config/settings.ts"
 import { type Metrics } from "#core/telemetry/metrics.ts"
 import { type ByteBudget } from "./byte-budget.ts"
+import { type FrameLease } from "./frame-pool.ts"
 import { type ProducerIds } from "./producer-ids.ts"
 import { type RunReader } from "./run-reader.ts"
 import { type SegmentBuffer } from "./segment-buffer.ts"
@@ -37,6 +38,8 @@ export interface RequestContext {
   readonly listener: string
   /** Takes what gives memory back: called once, when the answer was taken by the socket or never will be. */
   readonly hold: (release: () => void) => void
+  /** The request's memory. Who keeps views of it beyond the answer adds a reference. */
+  readonly lease: Pick<FrameLease, "keep" | "giveUp">
 }
 
 export type Reply<Body> =

@@ -22,13 +22,20 @@ export interface PendingBatch {
   readonly topicId: string
   readonly partition: number
   readonly timestampType: "create" | "append"
-  /** Must not change until it is answered. */
+  /** Must not change until it is released. */
   readonly batch: Buffer
   readonly summary: BatchSummary
 }
 
 export type BatchFailure = QuorumNotReached | CommitLogError
 export type BatchOutcome = BatchAnswer | BatchFailure
+
+export interface AppendListener {
+  /** Called once, when all batches are settled, with an outcome for each. */
+  readonly settled: (outcomes: ReadonlyArray<BatchOutcome>) => void
+  /** Called once, when nobody reads the batches' bytes any more; never where that cannot be known. */
+  readonly released: () => void
+}
 
 export interface SegmentBufferOptions {
   readonly segmentBytes: number
@@ -41,11 +48,8 @@ export interface SegmentBufferOptions {
 export class SegmentBuffer extends Context.Service<
   SegmentBuffer,
   {
-    /** Adds the batches, in order, and calls back once, when all of them are settled, with an outcome for each. Synchronous. */
-    readonly append: (
-      batches: ReadonlyArray<PendingBatch>,
-      settled: (outcomes: ReadonlyArray<BatchOutcome>) => void
-    ) => void
+    /** Adds the batches, in order. Synchronous. */
+    readonly append: (batches: ReadonlyArray<PendingBatch>, listener: AppendListener) => void
   }
 >()("meridian/core/agent/SegmentBuffer") {
   static readonly layer = (options: SegmentBufferOptions) => Layer.effect(SegmentBuffer, make(options))
@@ -54,8 +58,11 @@ export class SegmentBuffer extends Context.Service<
 /** The batches of one `append`, wherever they went. */
 interface Group {
   readonly outcomes: Array<BatchOutcome>
-  missing: number
-  readonly settled: (outcomes: ReadonlyArray<BatchOutcome>) => void
+  /** Batches that are not settled yet. */
+  unsettled: number
+  /** Batches whose bytes may still be read. */
+  unreleased: number
+  readonly listener: AppendListener
 }
 
 /** Who waits for a ticket of a segment: index = ticket. */
@@ -119,16 +126,12 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
   }
   yield* state.metrics.observe("segmentsInFlight", () => [{ value: state.inFlight }])
   yield* Effect.forkScoped(flushForever(state))
-  return SegmentBuffer.of({ append: (batches, settled) => append(state, batches, settled) })
+  return SegmentBuffer.of({ append: (batches, listener) => append(state, batches, listener) })
 })
 
-const append = (
-  state: BufferState,
-  batches: ReadonlyArray<PendingBatch>,
-  settled: (outcomes: ReadonlyArray<BatchOutcome>) => void
-): void => {
+const append = (state: BufferState, batches: ReadonlyArray<PendingBatch>, listener: AppendListener): void => {
   assert(batches.length > 0, "an append holds batches")
-  const group: Group = { outcomes: [], missing: batches.length, settled }
+  const group: Group = { outcomes: [], unsettled: batches.length, unreleased: batches.length, listener }
   for (let index = 0; index < batches.length; index++) {
     const batch = batches[index]!
     if (state.current.builder.add(batch) < 0) {
@@ -207,6 +210,7 @@ const flush = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegm
   const sealed = segment.builder.seal({ segmentId, createdAtMs })
   const answer = yield* writeAndCommit(state, sealed, {
     ...turns,
+    released: () => release(segment.waiting),
     unacked: {
       kind: "commit-segment",
       segmentId,
@@ -226,11 +230,11 @@ const flush = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegm
 const writeAndCommit = Effect.fnUntraced(function* (
   state: BufferState,
   sealed: SealedSegment,
-  { unacked, turn, before }: Turns & { readonly unacked: UnackedCommit }
+  { unacked, released, turn, before }: Turns & { readonly unacked: UnackedCommit; readonly released: () => void }
 ) {
   const { counters, record } = state.metrics
   const startedMs = yield* Clock.currentTimeMillis
-  const { ackedBuckets } = yield* state.store.write(unacked, sealed.chunks)
+  const { ackedBuckets } = yield* state.store.write(unacked, sealed.chunks, released)
   const writtenMs = yield* Clock.currentTimeMillis
   yield* Deferred.await(before.submitted)
   // Started at once: the log orders commands by the order of the calls, so the next segment may follow from here on.
@@ -258,7 +262,14 @@ const settle = (waiting: ReadonlyArray<Waiting>, outcomeOf: (ticket: number) => 
   for (let ticket = 0; ticket < waiting.length; ticket++) {
     const { group, index } = waiting[ticket]!
     group.outcomes[index] = outcomeOf(ticket)
-    group.missing--
-    if (group.missing === 0) group.settled(group.outcomes)
+    group.unsettled--
+    if (group.unsettled === 0) group.listener.settled(group.outcomes)
+  }
+}
+
+const release = (waiting: ReadonlyArray<Waiting>): void => {
+  for (const { group } of waiting) {
+    group.unreleased--
+    if (group.unreleased === 0) group.listener.released()
   }
 }

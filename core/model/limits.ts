@@ -22,9 +22,9 @@ export const limits = {
   /** Log entries tell timestamps within this distance of 1970: further apart they would not be exact. */
   timestampMsMax: 2 ** 51,
   /** Nesting-free arrays still need a bound: elements of one array in a request. */
-  arrayElementsMax: 1_000_000,
+  arrayElementsMax: 100_000,
   /** Elements of all arrays of one message together: small elements must not become hundreds of times their bytes. */
-  messageElementsMax: 4_000_000,
+  messageElementsMax: 500_000,
   /** Characters of one error's text in an answer; a longer one is cut. */
   errorMessageLengthMax: 1_000,
   /** Kafka's `connections.max.idle.ms`. */
@@ -34,6 +34,10 @@ export const limits = {
   requestsInFlightPerConnection: 64,
   /** Request bytes read and not yet answered, all connections together; above it sockets are paused. */
   requestBytesInFlight: 96 * MiB,
+  /** A request that comes more slowly than this is given up while others wait for the memory that it holds. */
+  requestBytesPerSecondMin: 64 * KiB,
+  /** Memory of answered requests that is kept for the next ones. */
+  framePoolBytes: 16 * MiB,
   /** Largest answer to one fetch, whatever the client asks (Kafka's `fetch.max.bytes` is 55 MiB). */
   fetchBytesMax: 8 * MiB,
   /** Bytes of fetch answers built and not yet taken by their sockets, all connections together. */
@@ -88,11 +92,19 @@ export const limits = {
   objectBytesMax: 512 * MiB,
   /** Calls of one directory-backed bucket with a system call under way: so many of libuv's threads it can block. */
   directoryCallsRunning: 4,
-  /** Puts that a directory-backed bucket's put threads have. */
+  /** Puts that a directory-backed bucket's put threads have; gets that its get threads have. */
   directoryPutsRunning: 32,
+  directoryGetsRunning: 64,
   /** Put threads of a directory-backed bucket with fsync, where each put waits for the disk; one without. */
   directoryPutThreadsSyncing: 4,
-  /** After a put thread has ended by itself, none is started for so long. */
+  /** Get threads of a directory-backed bucket; all but the first only where a slow or hanging disk needs them. */
+  directoryGetThreads: 4,
+  /** A thread that has calls and said nothing for so long is passed over, and another started if there may be. */
+  directoryThreadStalledMs: 10,
+  /** Answers of a thread that wait for each other while it has more to do, and for how long. */
+  directoryAnswersHeld: 16,
+  directoryAnswersHeldMs: 1,
+  /** After a bucket's thread has ended by itself, none is started for so long. */
   directoryThreadRestartMs: 1_000,
   /** Calls of one directory-backed bucket that wait for their turn; more are refused. */
   directoryCallsWaiting: 256,

@@ -50,11 +50,12 @@ export class SegmentStore extends Context.Service<
     /**
      * Puts the segment to all buckets of its set at once and ends when W of them, in distinct failure domains, have it.
      * The others go on in the background; a copy that fails is recorded as missing. The chunks must not change until
-     * then; they are released when the last put has ended.
+     * `released` is called, once, when the last put has ended; never where a put was given up and may still read them.
      */
     readonly write: (
       address: SegmentAddress,
-      chunks: ReadonlyArray<Uint8Array>
+      chunks: ReadonlyArray<Uint8Array>,
+      released?: () => void
     ) => Effect.Effect<SegmentWritten, QuorumNotReached>
     /**
      * `length` bytes from `offset` that pass `isSound`, from the nearest bucket that has them: the buckets are tried by

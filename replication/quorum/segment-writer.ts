@@ -37,13 +37,14 @@ export interface WriterOptions {
 export interface SegmentWriter {
   readonly write: (
     address: SegmentAddress,
-    chunks: ReadonlyArray<Uint8Array>
+    chunks: ReadonlyArray<Uint8Array>,
+    released?: () => void
   ) => Effect.Effect<SegmentWritten, QuorumNotReached>
 }
 
 export const make = (options: WriterOptions): SegmentWriter => {
   const writer: Writer = { ...options, late: new Set() }
-  return { write: (address, chunks) => write(writer, address, chunks) }
+  return { write: (address, chunks, released = () => {}) => write(writer, { address, chunks, released }) }
 }
 
 interface Writer extends WriterOptions {
@@ -76,13 +77,18 @@ interface Write {
   readonly news: Latch.Latch
   deadline: Fiber.Fiber<void> | undefined
   isOverdue: boolean
+  readonly released: () => void
+  /** Puts that have not ended and read the chunks. */
+  readers: number
+  /** A put was interrupted: its store may go on reading the chunks, and nobody will say when it has ended. */
+  isReadUnseen: boolean
 }
 
 const write = Effect.fnUntraced(function* (
   writer: Writer,
-  address: SegmentAddress,
-  chunks: ReadonlyArray<Uint8Array>
+  segment: Pick<Write, "address" | "chunks" | "released">
 ): Effect.fn.Return<SegmentWritten, QuorumNotReached> {
+  const { address, chunks } = segment
   const { counters } = writer
   counters.writesStarted++
   const set = writer.sets.get(address.bucketSet)
@@ -93,9 +99,8 @@ const write = Effect.fnUntraced(function* (
   }
   const clock = yield* Clock.Clock
   const work: Write = {
-    address,
+    ...segment,
     key: segmentKey(address),
-    chunks,
     byteLength: chunks.reduce((bytes, chunk) => bytes + chunk.length, 0),
     needed: set.writes,
     copies: [],
@@ -103,7 +108,9 @@ const write = Effect.fnUntraced(function* (
     answer: undefined,
     news: Latch.makeUnsafe(false),
     deadline: undefined,
-    isOverdue: false
+    isOverdue: false,
+    readers: 0,
+    isReadUnseen: false
   }
   planCopies(writer, work, set, clock.currentTimeMillisUnsafe())
   failIfHopeless(writer, work)
@@ -146,6 +153,7 @@ const startCopies = Effect.fnUntraced(function* (writer: Writer, work: Write, cl
     copy.status = "running"
     copy.startedAtMs = clock.currentTimeMillisUnsafe()
     copy.state.unfinishedPuts++
+    work.readers++
     noteHealth(copy, { kind: "started" }, clock)
   }
   for (const copy of starting) {
@@ -190,6 +198,16 @@ const endCopy = (writer: Writer, copy: Copy, exit: Exit.Exit<void, ObjectStoreEr
     state.counters.putLateAcks++
   }
   if (!mayGoOn(copy.write)) copy.write.deadline?.interruptUnsafe()
+  endReading(copy.write, exit)
+}
+
+/** The chunks may change once the last put has ended, and no other will begin. */
+const endReading = (work: Write, exit: Exit.Exit<void, ObjectStoreError>): void => {
+  work.readers--
+  // Its time-out interrupts a put as well.
+  const timedOut = Exit.isFailure(exit) && Option.getOrUndefined(Cause.findErrorOption(exit.cause))?.reason === "TimedOut"
+  if (timedOut || (Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause))) work.isReadUnseen = true
+  if (work.readers === 0 && work.phase !== "open" && !work.isReadUnseen) work.released()
 }
 
 const acknowledgeCopy = (writer: Writer, copy: Copy, clock: Clock.Clock): void => {

@@ -26,7 +26,7 @@ import { mutate } from "./mutation.ts"
 const BATCHES = Number(process.env["MERIDIAN_FUZZ_BATCHES"] ?? 30_000)
 const BATCHES_PER_ROUND = 500
 const PIPELINED = 50
-const TIMEOUT_MS = 60_000 + (BATCHES / 30_000) * 120_000
+const TIMEOUT_MS = 60_000 + (BATCHES / 30_000) * 60_000
 
 /** Any timestamp that the log can hold is welcome here. */
 const ANY_TIME = {

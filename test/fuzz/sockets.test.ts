@@ -76,6 +76,11 @@ const ATTACKS: ReadonlyArray<(random: FuzzRandom) => Attack> = [
     endsBy: "agent"
   }),
   () => ({ pieces: [framed(Buffer.from("00030009000000010000ff", "hex"))], endsBy: "agent" }),
+  // The same, with the beginning of a large request behind it.
+  (random) => ({
+    pieces: [Buffer.concat([framed(Buffer.from("7fff0000000000000000", "hex")), int32(4_000 + random.below(4_000))])],
+    endsBy: "agent"
+  }),
   // Nothing at all; and a reset in the middle.
   () => ({ pieces: [], endsBy: "client" }),
   (random) => ({ pieces: [APIVERSIONS, random.bytes(random.below(100))], endsBy: "reset" }),

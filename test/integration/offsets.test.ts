@@ -1,5 +1,5 @@
-// Goal: what Kafka does with a batch on its way to an offset, and how records are found again: idempotent producers, both kinds
-// of timestamps, keys, sizes, codecs, and look-up by time inside batches.
+// Goal: what Kafka does with a batch on its way to an offset, and how records are found again: idempotent producers,
+// both kinds of timestamps, keys, sizes, codecs, and look-up by time inside batches.
 // Method: three agents in one process, produced in one region and read in another.
 import { assert, describe, it } from "@effect/vitest"
 import { errorCodes } from "#core/protocol/error-codes.ts"

@@ -1,6 +1,7 @@
 /**
- * Kafka requests as promises, for integration tests that read like a client's story: topics, batches, offsets. Versions are
- * the newest with topic names where a test does not say otherwise. It judges nothing but what a test cannot go on without.
+ * Kafka requests as promises, for integration tests that read like a client's story: topics, batches, offsets.
+ * Versions are the newest with topic names where a test does not say otherwise. It judges nothing but what a test
+ * cannot go on without.
  */
 import { Effect, type Scope } from "effect"
 import { assert } from "@effect/vitest"

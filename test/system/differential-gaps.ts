@@ -24,6 +24,10 @@ export const gaps: ReadonlyArray<Gap> = [
     reason: "Kafka says UNKNOWN_TOPIC_OR_PARTITION first and creates then; we create at once, which saves a retry"
   },
   {
+    where: /^Metadata v\d+ of a colliding topic\//,
+    reason: "for the same reason Kafka cannot say that the name will never do; we say INVALID_TOPIC_EXCEPTION"
+  },
+  {
     where: /^CreateTopics v\d (validated|created): two replicas\//,
     reason: "replication is the bucket set's matter: any factor from 1 on is accepted, however many agents there are"
   },
@@ -69,8 +73,7 @@ export const gaps: ReadonlyArray<Gap> = [
   },
   {
     where: /^Produce v\d+ (idempotent|verdict: producer with).*\/logAppendTimeMs/,
-    reason:
-      "Kafka tells the batch's own largest timestamp with a duplicate in a CreateTime topic; we say -1, as the first time"
+    reason: "with a duplicate in a CreateTime topic Kafka tells the batch's largest timestamp; we say -1, as before"
   },
   {
     where: /^Produce v\d+ (of no bytes|verdict: ).*\/logStartOffset/,
@@ -79,6 +82,11 @@ export const gaps: ReadonlyArray<Gap> = [
   {
     where: /^Fetch v\d+ session \d+, epoch 0\/sessionId/,
     reason: "there are no fetch sessions: 0 is what Kafka says when it has no room for one"
+  },
+  {
+    where: /^Fetch v\d+ the same partition twice\/responses/,
+    reason:
+      "Kafka answers a partition once, however often it is asked; we answer as asked, within the limits of the whole"
   },
   {
     where: /^Fetch v\d+ negative bytes /,

@@ -82,8 +82,8 @@ async function basics(side: Side): Promise<void> {
 const harmsOthers = /^batch length (13|0|-1|2147483647)|^magic (3|-1)$|transactional/
 
 /**
- * What we refuse and Kafka takes, or fails on with -1 (core/records/validate-batch.ts says why). In topics of their own, so
- * that the offsets of the others stay the same.
+ * What we refuse and Kafka takes, or fails on with -1 (core/records/validate-batch.ts says why). In topics of their
+ * own, so that the offsets of the others stay the same.
  */
 const areWeStricter =
   /^record: (length|offset delta)|^offset delta 1 into|^producer with epoch -1|^compressed: gzip followed by 4 bytes/

@@ -1,9 +1,10 @@
 /**
  * One of the two brokers of a differential replay: asks it, and writes its answers down in a form that can be compared.
  *
- * What may differ between any two clusters is made equal here: ids, addresses, brokers, texts of errors, the broker's own
- * clock, and the order of what is named (topics, partitions, configs). Everything else is written down as decoded.
- * Requests are the same bytes for both, but for topic and broker ids. It must not know which of the two brokers it asks.
+ * What may differ between any two clusters is made equal here: ids, addresses, brokers, texts of errors, the broker's
+ * own clock, and the order of what is named (topics, partitions, configs). Everything else is written down as decoded.
+ * Requests are the same bytes for both, but for topic and broker ids. It must not know which of the two brokers it
+ * asks.
  */
 import { UUID_ZERO } from "#core/model/uuid.ts"
 import { CreateTopics } from "#core/protocol/api/19-create-topics.ts"

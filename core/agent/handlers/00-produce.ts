@@ -149,16 +149,25 @@ const answerOf = (services: AgentServices, accepted: Accepted, outcome: BatchOut
   }
 }
 
-const appendAll = (services: AgentServices, accepted: ReadonlyArray<Accepted>): Effect.Effect<void> =>
+const appendAll = (
+  services: AgentServices,
+  accepted: ReadonlyArray<Accepted>,
+  lease: RequestContext["lease"]
+): Effect.Effect<void> =>
   accepted.length === 0
     ? Effect.void
     : Effect.callback((resume) => {
-        services.buffer.append(accepted, (outcomes) => {
-          for (let index = 0; index < accepted.length; index++) {
-            const each = accepted[index]!
-            each.answers[each.slot] = answerOf(services, each, outcomes[index]!)
+        // The batches are views of the request, and late copies may read them long after it was answered.
+        lease.keep()
+        services.buffer.append(accepted, {
+          released: () => lease.giveUp(),
+          settled: (outcomes) => {
+            for (let index = 0; index < accepted.length; index++) {
+              const each = accepted[index]!
+              each.answers[each.slot] = answerOf(services, each, outcomes[index]!)
+            }
+            resume(Effect.void)
           }
-          resume(Effect.void)
         })
       })
 
@@ -182,7 +191,7 @@ const respond = (services: AgentServices, acks: number, responses: Response["res
   return failed === undefined ? NO_ANSWER : { hangup: `produce with acks=0 failed with error ${failed.errorCode}` }
 }
 
-export const produce = defineHandler(Produce, (services) => (request: Request, { apiVersion }: RequestContext) => {
+export const produce = defineHandler(Produce, (services) => (request: Request, { apiVersion, lease }: RequestContext) => {
   const { acks } = request
   if (acks !== 0 && acks !== 1 && acks !== -1) {
     return Effect.succeed({
@@ -197,6 +206,6 @@ export const produce = defineHandler(Produce, (services) => (request: Request, {
   // Checked and appended in one go where nothing is missing: requests of a connection must join the segment in order.
   return Effect.flatMap(settleIfMissing(services.log, referencesOf(request, apiVersion)), (certainty) => {
     const { accepted, responses } = sort(services, request, apiVersion, certainty)
-    return Effect.map(appendAll(services, accepted), () => respond(services, acks, responses))
+    return Effect.map(appendAll(services, accepted, lease), () => respond(services, acks, responses))
   })
 })

@@ -1,11 +1,12 @@
 /**
  * ListOffsets (key 2), v1-11.
  *
- * -1 latest (the high watermark, after a barrier: what was acknowledged in any region counts), -2 earliest, -3 (v7+) offset
- * and timestamp of the record with the largest timestamp, -4 (v8+) earliest local (equals earliest: there are no tiers),
- * -5 (v9+) and -6 (v11+) tiered storage: there is none, (-1, -1). From 0 on: the first record whose timestamp is at least
- * the one asked, (-1, -1) without error where there is none. Versions that lack a special timestamp get UNSUPPORTED_VERSION.
- * A partition named twice gets INVALID_REQUEST, once, as in Kafka. read_committed equals read_uncommitted until transactions exist.
+ * -1 latest (the high watermark, after a barrier: what was acknowledged in any region counts), -2 earliest, -3 (v7+)
+ * offset and timestamp of the record with the largest timestamp, -4 (v8+) earliest local (equals earliest: there are
+ * no tiers), -5 (v9+) and -6 (v11+) tiered storage: there is none, (-1, -1). From 0 on: the first record whose
+ * timestamp is at least the one asked, (-1, -1) without error where there is none. Versions that lack a special
+ * timestamp get UNSUPPORTED_VERSION. A partition named twice gets INVALID_REQUEST, once, as in Kafka. read_committed
+ * equals read_uncommitted until transactions exist.
  */
 import { Effect } from "effect"
 import { type PartitionState } from "#core/log/fold.ts"

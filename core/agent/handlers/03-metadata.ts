@@ -1,12 +1,12 @@
 /**
  * Metadata (key 3), v0-13.
  *
- * Brokers are the agents that clients of this listener should use, and each partition's leader is one of them: any agent
- * serves any partition, so the answer only spreads load and keeps clients in their region. Leader epoch is 0 for ever.
- * v0: an empty list asks for all topics; v1+: null does. v4+: allowAutoTopicCreation (older: always). v10-11 carry topic ids
- * and null names that must not be used: such a request is INVALID_REQUEST for every topic, as in Kafka. v12+ look up by id
- * with a null name. v13 has a top-level error (KIP-1102), never set.
- * A missing topic is created at once where that is allowed (Kafka answers LEADER_NOT_AVAILABLE first): friendlier.
+ * Brokers are the agents that clients of this listener should use, and each partition's leader is one of them: any
+ * agent serves any partition, so the answer only spreads load and keeps clients in their region. Leader epoch is 0 for
+ * ever. v0: an empty list asks for all topics; v1+: null does. v4+: allowAutoTopicCreation (older: always). v10-11
+ * carry topic ids and null names that must not be used: such a request is INVALID_REQUEST for every topic, as in
+ * Kafka. v12+ look up by id with a null name. v13 has a top-level error (KIP-1102), never set.
+ * A missing topic is created at once where that is allowed (Kafka answers UNKNOWN_TOPIC_OR_PARTITION first): friendlier.
  * Replicas are the leader alone: durability is the buckets' and not a matter of brokers.
  */
 import { Effect } from "effect"

@@ -1,9 +1,9 @@
 /**
  * DeleteTopics (key 20), v1-6.
  *
- * By name, from v6 also by id. A topic that is named more than once, in either way, gets INVALID_REQUEST, once, and stays.
- * The id is never used again; a topic made later under the same name has another. The records' segments are freed by
- * retention later. Existence is never denied from memory alone.
+ * By name, from v6 also by id. A topic that is named more than once, in either way, gets INVALID_REQUEST, once, and
+ * stays. The id is never used again; a topic made later under the same name has another. The records' segments are
+ * freed by retention later. Existence is never denied from memory alone.
  */
 import { Effect } from "effect"
 import { DeleteTopics } from "#core/protocol/api/20-delete-topics.ts"

@@ -3,7 +3,8 @@
 import { Effect } from "effect"
 import { assert, describe, it } from "vitest"
 import { ByteBudget } from "#core/agent/byte-budget.ts"
-import { type Answer, Connection, type Hangup, type Hold } from "#core/agent/connection.ts"
+import { type Answer, Connection, type Hangup } from "#core/agent/connection.ts"
+import { FramePool } from "#core/agent/frame-pool.ts"
 import { limits } from "#core/model/limits.ts"
 import { framed, MemoryTransport } from "./memory-transport.ts"
 
@@ -20,12 +21,13 @@ const setUp = (budgetBytes = 1_000_000) => {
   const finish = new Map<string, (answer: Answer | Hangup) => void>()
   const connection = new Connection(transport, "local", {
     requestBudget: budget,
+    framePool: new FramePool(),
     frameBytesMax: 1_000,
     run: (effect) => Effect.runFork(effect),
     onEnd: (_, reason, manner) => ends.push(`${manner}: ${reason}`),
     dispatcher: {
       overlaps: (frame) => frame.readInt16BE(0) === OVERLAPS,
-      dispatch: (frame: Buffer, _: unknown, hold: Hold) =>
+      dispatch: (frame, _, { hold }) =>
         Effect.callback<Answer | Hangup>((resume) => {
           const name = frame.toString("latin1", 2, 8).trim()
           started.push(name)
@@ -171,11 +173,50 @@ describe("Connection", () => {
     assert.match(ends[0]!, /^fault: a frame of 1001 bytes was announced; at most 1000/)
   })
 
+  it("answers what came before a frame that is too long, then closes", async () => {
+    const { send, transport, answer, written, ends } = setUp()
+    send(OVERLAPS, "a")
+    transport.receive(framed(Buffer.alloc(1_001)))
+    assert.deepStrictEqual(ends, [])
+    await answer("a")
+    assert.strictEqual(written(), "a")
+    assert.match(ends[0]!, /1001 bytes/)
+  })
+
+  it("holds no memory for what stands behind the request that ended it", () => {
+    const { transport, budget } = setUp()
+    const ending = framed(Buffer.alloc(8, " "))
+    const beginning = Buffer.alloc(6)
+    beginning.writeInt32BE(900)
+    transport.receive(framed(Buffer.alloc(8, " ")))
+    transport.hangUp()
+    transport.destroyed = false
+    transport.receive(Buffer.concat([ending, beginning]))
+    assert.strictEqual(budget.heldBytes, 0)
+  })
+
+  it("gives up a peer that holds memory which others wait for, and sends too slowly", () => {
+    const bounds = { idleMs: 1_000_000, stalledMs: 1_000_000 }
+    const { transport, budget, connection, ends } = setUp(100)
+    const begun = Buffer.alloc(20)
+    begun.writeInt32BE(90)
+    transport.receive(begun)
+    connection.sweep(0, bounds)
+    connection.sweep(5_000, bounds)
+    assert.deepStrictEqual(ends, [], "nobody waits")
+    const giveUp = budget.reserve(50, () => {})
+    connection.sweep(10_000, bounds)
+    assert.match(ends[0]!, /too slowly/)
+    assert.strictEqual(budget.heldBytes, 50)
+    giveUp()
+  })
+
   it("closes the connection whose request hits a defect", async () => {
     const transport = new MemoryTransport()
     const ends: Array<string> = []
     new Connection(transport, "local", {
       requestBudget: new ByteBudget(100),
+      framePool: new FramePool(),
       frameBytesMax: 100,
       run: (effect) => Effect.runFork(effect),
       onEnd: (_, reason) => ends.push(reason),

@@ -1,6 +1,7 @@
 // Goal: any cutting of a stream into chunks gives the same frames, within the memory that was admitted.
 // Method: seeded random frames and cuts, compared with the frames that went in; bounds and refusals one by one.
 import { assert, describe, it } from "vitest"
+import { FramePool } from "#core/agent/frame-pool.ts"
 import { FrameReader } from "#core/agent/frame-reader.ts"
 
 const random = (seed: number) => () => {
@@ -19,6 +20,7 @@ const collect = (options: { admit?: (bytes: number) => boolean; frameBytesMax?: 
   const invalid: Array<number> = []
   const reader = new FrameReader({
     frameBytesMax: options.frameBytesMax ?? 10_000_000,
+    pool: new FramePool(),
     admit: options.admit ?? (() => true),
     onFrame: (frame) => frames.push(frame),
     onInvalid: (bytes) => invalid.push(bytes)

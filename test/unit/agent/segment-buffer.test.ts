@@ -26,6 +26,7 @@ const pending = (partition: number, timestampType: "create" | "append" = "create
 interface Write {
   readonly segmentId: string
   readonly bytes: number
+  readonly released: () => void
   readonly done: Deferred.Deferred<SegmentWritten, QuorumNotReached>
 }
 interface Commit {
@@ -40,11 +41,11 @@ const setUp = (options: { segmentBytes?: number; flushIntervalMs?: number; segme
     let ids = 0
     let nextOffset = 0
     const store = Layer.succeed(SegmentStore, {
-      write: (address, chunks) =>
+      write: (address, chunks, released) =>
         Effect.suspend(() => {
           const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
           const done = Deferred.makeUnsafe<SegmentWritten, QuorumNotReached>()
-          writes.push({ segmentId: address.segmentId, bytes, done })
+          writes.push({ segmentId: address.segmentId, bytes, done, released: released! })
           return Deferred.await(done)
         }),
       read: () => Effect.die("not read")
@@ -76,8 +77,11 @@ const setUp = (options: { segmentBytes?: number; flushIntervalMs?: number; segme
       (context) => context.mapUnsafe.get(SegmentBuffer.key) as SegmentBuffer["Service"]
     )
     const append = (...batches: ReadonlyArray<PendingBatch>) => {
-      const outcome: { value?: ReadonlyArray<BatchOutcome> } = {}
-      buffer.append(batches, (outcomes) => (outcome.value = outcomes))
+      const outcome: { value?: ReadonlyArray<BatchOutcome>; isReleased: boolean } = { isReleased: false }
+      buffer.append(batches, {
+        settled: (outcomes) => (outcome.value = outcomes),
+        released: () => (outcome.isReleased = true)
+      })
       return outcome
     }
     /** Lets everything run that can run without time passing. */
@@ -225,6 +229,10 @@ describe("SegmentBuffer", () => {
         [["create"], ["append", "create"]]
       )
       assert.strictEqual(outcome.value!.length, 3)
+      writes[0]!.released()
+      assert.isFalse(outcome.isReleased, "another segment still reads its bytes")
+      writes[1]!.released()
+      assert.isTrue(outcome.isReleased)
     })
   )
 })

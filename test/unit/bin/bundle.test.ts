@@ -33,7 +33,7 @@ const sourceTree = (): string => {
   write(root, "bin/lazy.ts", 'export const lazy = "lazy"\n')
   write(root, "core/text.ts", 'export const text: string = "first"\n')
   write(root, "backends/metadata/sqlite-worker.ts", "export {}\n")
-  write(root, "backends/object/fs-put-worker.ts", "export {}\n")
+  write(root, "backends/object/fs-worker.ts", "export {}\n")
   symlinkSync(join(repository, "node_modules"), join(root, "node_modules"))
   return root
 }
