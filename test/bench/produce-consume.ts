@@ -1,5 +1,6 @@
 /**
- * Records of 1 KiB through one agent of a playground of three regions, and through one node of Apache Kafka.
+ * Records of 1 KiB through one agent of a playground of three regions, and through Apache Kafka: one node, which keeps one
+ * copy of each record, and three nodes with three replicas, which keep as many copies as the playground's buckets.
  *
  * Both run on this machine at the same time and take turns: Kafka, Meridian, Kafka, Meridian; the table shows medians.
  * Neither syncs files to the disk. Load comes from Kafka's own producer-perf, and from AssignConsumerPerf, which is the
@@ -31,6 +32,13 @@ type Setting = keyof typeof settings
 type Side = "kafka" | "meridian"
 type Step = "produce" | "consume"
 
+interface Case {
+  readonly partitions: number
+  readonly setting: Setting
+  /** Of Kafka, and copies of each record. */
+  readonly nodes: 1 | 3
+}
+
 interface Target {
   readonly bootstrap: string
   readonly createTopic: (topic: string, partitions: number) => Promise<void>
@@ -40,28 +48,31 @@ export const produceConsume: Benchmark = {
   name: "produce-consume",
   needsKafka: true,
   run: async (options) => {
-    const cases: ReadonlyArray<readonly [number, Setting]> = options.quick
-      ? [[4, "large-batches"]]
+    const cases: ReadonlyArray<Case> = options.quick
+      ? [{ partitions: 4, setting: "large-batches", nodes: 1 }]
       : [
-          [4, "defaults"],
-          [12, "defaults"],
-          [4, "large-batches"],
-          [12, "large-batches"]
+          { partitions: 4, setting: "defaults", nodes: 1 },
+          { partitions: 12, setting: "defaults", nodes: 1 },
+          { partitions: 4, setting: "large-batches", nodes: 1 },
+          { partitions: 12, setting: "large-batches", nodes: 1 },
+          { partitions: 4, setting: "defaults", nodes: 3 },
+          { partitions: 4, setting: "large-batches", nodes: 3 }
         ]
     const rows = [["1 KiB records, acks=all", "Kafka rec/s", "MB/s", "Meridian rec/s", "MB/s", "Meridian/Kafka"]]
     const figures: Record<string, Figures> = {}
-    for (const [partitions, setting] of cases) {
-      const rates = await compare(options, partitions, setting)
+    for (const each of cases) {
+      const rates = await compare(options, each)
       for (const step of ["produce", "consume"] as const) {
         const kafka = median(rates.kafka[step])
         const meridian = median(rates.meridian[step])
         const ratio = rounded(meridian / kafka)
-        figures[`${step}-${partitions}-${setting}`] = {
+        const copies = each.nodes === 1 ? "Kafka on one node" : "Kafka on three nodes"
+        figures[`${step}-${each.partitions}-${each.setting}-${each.nodes}`] = {
           kafkaRecordsPerSecond: Math.round(kafka),
           meridianRecordsPerSecond: Math.round(meridian),
           ratio
         }
-        const name = `${step}, ${partitions} partitions, ${setting}`
+        const name = `${step}, ${each.partitions} partitions, ${each.setting}, ${copies}`
         rows.push([name, ...shown(kafka), ...shown(meridian), ratio.toFixed(2)])
       }
     }
@@ -73,22 +84,22 @@ export const produceConsume: Benchmark = {
 /** New clusters per case: data of one case must not fill the page cache, or the disk, of the next. */
 async function compare(
   { dir, quick }: BenchmarkOptions,
-  partitions: number,
-  setting: Setting
+  { partitions, setting, nodes }: Case
 ): Promise<Record<Side, Record<Step, number[]>>> {
-  const records = quick ? 20_000 : setting === "defaults" ? 100_000 : 300_000
+  const records = quick ? 20_000 : 300_000
   const rounds = quick ? 1 : 3
-  const place = join(dir, `${partitions}-${setting}`)
+  const place = join(dir, `${partitions}-${setting}-${nodes}`)
   const rates = { kafka: { produce: [], consume: [] }, meridian: { produce: [], consume: [] } } as Record<
     Side,
     Record<Step, number[]>
   >
-  const kafka = await startKafka({ dir: join(place, "kafka"), port: await freePorts(), heapMiB: 1024 })
+  const port = await freePorts()
+  const kafka = await startKafka({ dir: join(place, "kafka"), port, nodes, heapMiB: nodes === 1 ? 1024 : 512 })
   try {
     const meridian = await startPlayground(join(place, "meridian"))
     try {
       const sides: Record<Side, Target> = {
-        kafka: { bootstrap: kafka.bootstrap[0] ?? "", createTopic: createOnKafka(kafka.bootstrap[0] ?? "") },
+        kafka: { bootstrap: kafka.bootstrap[0] ?? "", createTopic: createOnKafka(kafka.bootstrap[0] ?? "", nodes) },
         meridian: { bootstrap: meridian.bootstrap[0] ?? "", createTopic: meridian.createTopic }
       }
       for (let round = 0; round <= rounds; round++) {
@@ -137,9 +148,10 @@ async function consume(bootstrap: string, topic: string, records: number): Promi
   return (read * 1000) / ms
 }
 
-function createOnKafka(bootstrap: string): Target["createTopic"] {
+function createOnKafka(bootstrap: string, replicas: number): Target["createTopic"] {
   return async (topic, partitions) => {
     const args = ["--bootstrap-server", bootstrap, "--create", "--topic", topic, "--partitions", String(partitions)]
+    args.push("--replication-factor", String(replicas))
     await kafkaTool("topics", args, { deadlineMs: 60_000 })
   }
 }
