@@ -39,11 +39,15 @@ describe.concurrent("mistakes on the command line", () => {
   it("an unknown flag is named", () => assertRefused(["playground", "--foo"], "--foo", "meridian playground --help"))
   it("a port that is no number", () => assertRefused(["playground", "--port-base", "x"], "--port-base", '"x"'))
   it("a port out of range", () => assertRefused(["playground", "--port-base", "70000"], "--port-base", "1 to 65535"))
-  it("ports of the last region out of range", () =>
-    assertRefused(["playground", "--dir", temporaryDirectory(), "--port-base", "65500"], "--port-base", "65335"))
-  it("Kafka and HTTP on the same port", () =>
+  it("ports of the last region out of range", ({ onTestFinished }) =>
     assertRefused(
-      ["playground", "--dir", temporaryDirectory(), "--port-base", "21000", "--http-port-base", "21100"],
+      ["playground", "--dir", temporaryDirectory(onTestFinished), "--port-base", "65500"],
+      "--port-base",
+      "65335"
+    ))
+  it("Kafka and HTTP on the same port", ({ onTestFinished }) =>
+    assertRefused(
+      ["playground", "--dir", temporaryDirectory(onTestFinished), "--port-base", "21000", "--http-port-base", "21100"],
       "21100",
       "--port-base",
       "--http-port-base"
@@ -65,7 +69,7 @@ buckets: [{ name: b1, region: r1, url: "memory:" }]
 metadata: { url: "memory:" }
 `
 
-describe.concurrent("a topology file", () => {
+describe("a topology file", () => {
   const topologyFile = (text: string): string => {
     const file = join(temporaryDirectory(), "topology.yaml")
     writeFileSync(file, text)
@@ -131,8 +135,8 @@ describe("ports in use", () => {
 })
 
 describe.concurrent("directories", () => {
-  it("a file where the playground's directory should be", () => {
-    const file = join(temporaryDirectory(), "file")
+  it("a file where the playground's directory should be", ({ onTestFinished }) => {
+    const file = join(temporaryDirectory(onTestFinished), "file")
     writeFileSync(file, "")
     return assertRefused(["playground", "--dir", join(file, "x")], file, "--dir")
   })
