@@ -11,6 +11,7 @@ import { Cause, Effect, Exit, Option } from "effect"
 import { Argument, CliConfig, CliError, CliOutput, Command, Flag, GlobalFlag } from "effect/cli"
 import { limits } from "#core/model/limits.ts"
 import { CommandFailed } from "./command-failed.ts"
+import { endProcess } from "./process-end.ts"
 
 const version = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string })
   .version
@@ -243,15 +244,15 @@ const main = (): void => {
     if (stoppedAtMs === undefined) {
       stoppedAtMs = nowMs
       fiber.interruptUnsafe(fiber.id)
-    } else if (nowMs - stoppedAtMs > limits.signalRepeatMs) process.exit(130)
+    } else if (nowMs - stoppedAtMs > limits.signalRepeatMs) endProcess(130)
   }
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop)
   // Whoever started this process is gone, and asked with an IPC channel to end with it.
   process.on("disconnect", stop)
   process.channel?.unref()
   // `meridian … | head` is no error.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1))
-  fiber.addObserver((exit) => process.exit(exitCodeOf(exit)))
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => endProcess(error.code === "EPIPE" ? 0 : 1))
+  fiber.addObserver((exit) => endProcess(exitCodeOf(exit)))
 }
 
 main()

@@ -19,6 +19,7 @@ import {
   type SqliteOptions,
   type ToWorker
 } from "./sqlite-messages.ts"
+import { watchThread } from "../running-threads.ts"
 import { assertAgent, assertListLimit, assertRow } from "./store-check.ts"
 
 export interface SqliteStoreOptions extends SqliteOptions {
@@ -166,6 +167,7 @@ class SqliteConnection {
       workerData: { file, fsync } satisfies SqliteOptions,
       name: "meridian-sqlite"
     })
+    watchThread(worker, "database thread")
     this.worker = worker
     let cause: unknown = new Error("the database's thread has ended")
     worker.on("message", (message: FromWorker) => this.receive(message))

@@ -29,14 +29,14 @@ export interface BucketThreadsOptions {
   /** Calls given to threads and not left by them. */
   readonly callsMax: number
   readonly threadsMax: number
-  /** Another thread is started when all have calls and have not got on with them for so long. */
-  readonly slowMs: number
+  /** A thread is behind when its oldest call is so old; another is started when all are. */
+  readonly behindMs: number
 }
 
 /** A call that a thread has. */
 interface PendingCall {
   readonly key: string
-  readonly slot: number
+  readonly askedAtMs: number
   readonly call: DirectoryCall<void> | DirectoryCall<ObjectBytes>
   readonly left: () => void
 }
@@ -108,18 +108,25 @@ export class BucketThreads {
         release()
         left()
       }
-      return thread.run(request, { key, slot, call, left: leave })
+      return thread.run(request, { key, askedAtMs: performance.now(), call, left: leave })
     })
   }
 
-  /** The least busy one of those that get on. */
+  /** The least busy one of those that keep up. */
   #pickThread(): BucketThread | undefined {
+    const { behindMs, threadsMax } = this.#options
     const nowMs = performance.now()
     let best: BucketThread | undefined
-    for (const thread of this.#threads) if (best === undefined || thread.isBetterThan(best, nowMs)) best = thread
-    const isWanted = best === undefined || best.stalledMs(nowMs) >= this.#options.slowMs
-    const mayStart = this.#threads.length < this.#options.threadsMax && nowMs >= this.#startAtMs
-    return isWanted && mayStart ? (this.#start() ?? best) : best
+    let isBestBehind = true
+    for (const thread of this.#threads) {
+      const isBehind = thread.isBehind(nowMs - behindMs)
+      const isBetter = isBehind === isBestBehind ? thread.pendingCount < (best?.pendingCount ?? Infinity) : isBestBehind
+      if (!isBetter) continue
+      best = thread
+      isBestBehind = isBehind
+    }
+    const mayStart = this.#threads.length < threadsMax && nowMs >= this.#startAtMs
+    return isBestBehind && mayStart ? (this.#start() ?? best) : best
   }
 
   #start(): BucketThread | undefined {
@@ -145,8 +152,7 @@ class BucketThread {
   readonly #pending = new Map<number, PendingCall>()
   /** Asked in this turn of the event loop; sent together at its end. */
   #unsent: Array<PutRequest | GetRequest> = []
-  /** When it last said something, or got its first call. */
-  #heardAtMs = 0
+  #onlineAtMs = Infinity
   #isEnding = false
 
   constructor(
@@ -167,6 +173,7 @@ class BucketThread {
     const worker = new Worker(workerUrl, { workerData: options, name, resourceLimits: HEAP_LIMITS })
     watchThread(worker, `${work} thread of bucket ${options.bucket.bucket} (${options.bucket.directory})`)
     worker.unref()
+    worker.once("online", () => (this.#onlineAtMs = performance.now()))
     worker.on("message", (answers: FromThread) => this.#receive(answers))
     worker.on("error", (error) => (cause = error))
     worker.once("exit", () => {
@@ -176,19 +183,18 @@ class BucketThread {
     this.#worker = worker
   }
 
-  /** How long it has had calls and said nothing; -1 where it has none. */
-  stalledMs(nowMs: number): number {
-    return this.#pending.size === 0 ? -1 : nowMs - this.#heardAtMs
+  get pendingCount(): number {
+    return this.#pending.size
   }
 
-  isBetterThan(other: BucketThread, nowMs: number): boolean {
-    const isStalled = this.stalledMs(nowMs) >= limits.directoryThreadStalledMs
-    const isOtherStalled = other.stalledMs(nowMs) >= limits.directoryThreadStalledMs
-    return isStalled === isOtherStalled ? this.#pending.size < other.#pending.size : isOtherStalled
+  /** Whether a call that it could have begun by then is still pending. Starting is not being behind. */
+  isBehind(sinceMs: number): boolean {
+    if (this.#onlineAtMs > sinceMs) return false
+    for (const { askedAtMs } of this.#pending.values()) return askedAtMs <= sinceMs
+    return false
   }
 
   run(request: PutRequest | GetRequest, pending: PendingCall): void {
-    if (this.#pending.size === 0) this.#heardAtMs = performance.now()
     this.#pending.set(request.id, pending)
     this.#unsent.push(request)
     if (this.#unsent.length === 1) queueMicrotask(() => this.#send())
@@ -205,15 +211,19 @@ class BucketThread {
     this.#worker.postMessage(requests)
   }
 
+  /** Calls leave before their answers are heard: who hears one may ask the next at once, of a thread that is free. */
   #receive(answers: FromThread): void {
-    this.#heardAtMs = performance.now()
-    for (const answer of answers) {
-      const pending = this.#pending.get(answer.id)
-      if (pending === undefined) continue
-      if (answer.kind === "left") {
-        this.#pending.delete(answer.id)
-        pending.left()
-      } else answerCall(pending, answer)
+    const calls = answers.map(({ id }) => this.#pending.get(id))
+    for (const { kind, id } of answers) {
+      if (kind !== "left") continue
+      const call = this.#pending.get(id)
+      this.#pending.delete(id)
+      call?.left()
+    }
+    for (let index = 0; index < answers.length; index++) {
+      const answer = answers[index]!
+      const call = calls[index]
+      if (answer.kind !== "left" && call !== undefined) answerCall(call, answer)
     }
     this.#endIfIdle()
   }
@@ -232,8 +242,11 @@ class BucketThread {
   }
 }
 
-/** Bytes that are read or written are outside of it. */
-const HEAP_LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 }
+/**
+ * A bound, not a size: a thread needs some 5 MiB. Bytes that are read lie outside of it, but how many of them the collector
+ * bears before it runs follows it: with 16 MiB it ran for every other read of 4 MiB.
+ */
+const HEAP_LIMITS = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 }
 
 const answerCall = ({ key, call }: PendingCall, answer: Exclude<ThreadAnswer, { readonly kind: "left" }>): void => {
   if (answer.kind === "failed") {

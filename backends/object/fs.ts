@@ -36,12 +36,16 @@ import {
  */
 export const make = (options: DirectoryStoreOptions): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> =>
   Effect.map(
-    Effect.acquireRelease(open(options), ({ bucket, putThreads, getThreads }) =>
-      Effect.sync(() => {
-        bucket.isClosed = true
-        putThreads.close()
-        getThreads.close()
-      })
+    Effect.acquireRelease(
+      open(options),
+      ({ bucket, putThreads, getThreads }) =>
+        Effect.sync(() => {
+          bucket.isClosed = true
+          putThreads.close()
+          getThreads.close()
+        }),
+      // A directory may hang while it is opened. Nothing is held before it is open: threads start with the first call.
+      { interruptible: true }
     ),
     storeOf
   )
@@ -69,14 +73,14 @@ const open = ({ workerUrl, ...options }: DirectoryStoreOptions): Effect.Effect<O
           work: "put",
           callsMax: limits.directoryPutsRunning,
           threadsMax: bucket.fsync ? limits.directoryPutThreadsSyncing : 1,
-          slowMs: 0
+          behindMs: 0
         }),
         getThreads: new BucketThreads({
           ...place,
           work: "get",
           callsMax: limits.directoryGetsRunning,
           threadsMax: limits.directoryGetThreads,
-          slowMs: limits.directoryThreadStalledMs
+          behindMs: limits.directoryGetsBehindMs
         })
       }
     },

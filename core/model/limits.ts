@@ -94,13 +94,13 @@ export const limits = {
   directoryCallsRunning: 4,
   /** Puts that a directory-backed bucket's put threads have; gets that its get threads have. */
   directoryPutsRunning: 32,
-  directoryGetsRunning: 64,
+  directoryGetsRunning: 32,
   /** Put threads of a directory-backed bucket with fsync, where each put waits for the disk; one without. */
   directoryPutThreadsSyncing: 4,
   /** Get threads of a directory-backed bucket; all but the first only where a slow or hanging disk needs them. */
   directoryGetThreads: 4,
-  /** A thread that has calls and said nothing for so long is passed over, and another started if there may be. */
-  directoryThreadStalledMs: 10,
+  /** A get thread whose oldest call is so old is passed over, and another started if there may be. */
+  directoryGetsBehindMs: 50,
   /** Answers of a thread that wait for each other while it has more to do, and for how long. */
   directoryAnswersHeld: 16,
   directoryAnswersHeldMs: 1,
@@ -228,6 +228,9 @@ export const limits = {
   logRetryMs: 50,
   /** A process that ends waits so long for its last log lines to be taken. */
   logEndMs: 500,
+  /** A process that ends waits so long for threads and system calls that are blocked, then goes without them. */
+  processEndMs: 1_000,
+  processEndPollMs: 10,
   /** An agent starts without the buckets that could not be opened by then, and goes on trying. */
   bucketOpenWaitMs: 2_000,
   /** First and longest pause between attempts to open a bucket. */
@@ -274,6 +277,7 @@ assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least 
 assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
 assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
+assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")
 assert(limits.readHedgeDelayMs < limits.getTimeoutMs, "a read is hedged before it times out")
 assert(limits.bucketSlowMs < limits.putTimeoutMs, "a slow put is slower than a good one and faster than a lost one")
 assert(limits.arrayElementsMax <= limits.messageElementsMax, "one array of the largest size must fit into a message")

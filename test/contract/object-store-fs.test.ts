@@ -436,7 +436,7 @@ describe("a directory that hangs", () => {
       yield* sick.put("k", BODY)
       const hanging = yield* Scope.make()
       yield* Scope.provide(hangingObject(join(parent, "sick", "hanging")), hanging)
-      const gets = yield* Effect.forEach(Array.from({ length: limits.directoryCallsRunning + 20 }), () =>
+      const gets = yield* Effect.forEach(Array.from({ length: limits.directoryGetsRunning + 20 }), () =>
         Effect.forkChild(sick.get("hanging"), { startImmediately: true })
       )
       // All turns of the sick bucket are taken, so this one waits and leaves the queue again.
@@ -450,17 +450,44 @@ describe("a directory that hangs", () => {
     })
   )
 
+  const openIfRead = (pipe: string): number | undefined => {
+    try {
+      return openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK)
+    } catch {
+      return undefined
+    }
+  }
+
+  it.effect("can be given up while it is being opened", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const marker = join(directory, ".meridian-bucket")
+      execFileSync("mkfifo", [marker])
+      const opening = yield* Effect.forkChild(Effect.scoped(open(directory)), { startImmediately: true })
+      // A pipe can be opened for writing only when it has a reader; that one now waits for bytes.
+      let writer: number | undefined
+      while (writer === undefined) {
+        yield* nextTick
+        writer = openIfRead(marker)
+      }
+      yield* Fiber.interrupt(opening)
+      closeSync(writer)
+    })
+  )
+
   it.effect("refuses calls when too many wait for it", () =>
     Effect.gen(function* () {
       const directory = join(yield* temporaryDirectory, "sick")
       const store = yield* open(directory)
       const hanging = yield* Scope.make()
       yield* Scope.provide(hangingObject(join(directory, "hanging")), hanging)
-      const most = limits.directoryCallsRunning + limits.directoryCallsWaiting
+      const most = limits.directoryGetsRunning + limits.directoryCallsWaiting
       const gets = yield* Effect.forEach(Array.from({ length: most }), () =>
         Effect.forkChild(store.get("hanging"), { startImmediately: true })
       )
-      assertReason(yield* Effect.flip(store.head("k")), "Unavailable")
+      assertReason(yield* Effect.flip(store.get("k")), "Unavailable")
+      // Other calls do not wait for the gets.
+      assertReason(yield* Effect.flip(store.head("k")), "NotFound")
       yield* Fiber.interruptAll(gets)
       yield* Scope.close(hanging, Exit.void)
       yield* store.put("k", BODY)

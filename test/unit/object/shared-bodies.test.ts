@@ -31,7 +31,13 @@ describe("lendBody", () => {
   })
 
   it("holds bodies of any size, however they are cut into chunks", () => {
-    for (const sizes of [[0], [524_288], [524_289], [100_000, 3_000_000, 0, 1, 524_288], Array.from({ length: 3_000 }, () => 997)]) {
+    for (const sizes of [
+      [0],
+      [524_288],
+      [524_289],
+      [100_000, 3_000_000, 0, 1, 524_288],
+      Array.from({ length: 3_000 }, () => 997)
+    ]) {
       const chunks = sizes.map((size, index) => Buffer.alloc(size, index + 1))
       const { pieces, release } = lendBody(chunks)
       assert.isTrue(Buffer.concat(pieces).equals(Buffer.concat(chunks)))
