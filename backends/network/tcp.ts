@@ -47,8 +47,7 @@ export const transportOf = (socket: net.Socket): Transport => ({
 
 /**
  * Node reads into memory of the caller's own (`onread`) only for sockets that are made for it, and a server makes its own
- * ones. So the accepted connection's handle moves to a second socket: the only use of a private field of Node's, guarded by
- * a test (test/unit/network/tcp.test.ts) and without harm where it should vanish: then bytes are copied once more.
+ * ones. So the accepted connection's handle, a private field of Node's, moves to a second socket. This is guarded by a test (test/unit/network/tcp.test.ts) and without harm where it should vanish: then bytes are copied once more.
  */
 const reopen = (accepted: net.Socket, sink: ByteSink): net.Socket => {
   const owner = accepted as unknown as { _handle: unknown }
@@ -95,7 +94,11 @@ const accept = (accepted: net.Socket, onConnection: (transport: AcceptedTranspor
     readInto: (given) => {
       sink = given
       socket.resume()
-    }
+    },
+    // Node's own count goes down only when a whole write has ended; its handle knows better.
+    unsentBytes: () =>
+      (socket as unknown as { _handle?: { writeQueueSize?: number } | null })._handle?.writeQueueSize ??
+      socket.writableLength
   })
   return socket
 }

@@ -17,6 +17,7 @@ import { FramePool } from "./frame-pool.ts"
 import { type Answer, Connection, type ConnectionContext, type Hangup, type RequestDispatcher } from "./connection.ts"
 import { makeDispatcher } from "./dispatcher.ts"
 import { makeProducerIds } from "./producer-ids.ts"
+import { RequestBudget } from "./request-budget.ts"
 import { RunReader } from "./run-reader.ts"
 import { SegmentBuffer } from "./segment-buffer.ts"
 
@@ -57,7 +58,7 @@ const make = Effect.fnUntraced(function* (options: AgentOptions) {
   const log = yield* CommitLog
   const network = yield* Network
   const metrics = yield* Metrics
-  const requestBudget = new ByteBudget(settings.requestBytesInFlight)
+  const requestBudget = new RequestBudget(settings.requestBytesInFlight)
   const fetchBudget = new ByteBudget(settings.fetchBytesInFlight)
   const dispatcher = makeDispatcher({
     log,
@@ -88,7 +89,7 @@ const make = Effect.fnUntraced(function* (options: AgentOptions) {
 const serve = Effect.fnUntraced(function* (
   options: AgentOptions,
   dispatcher: RequestDispatcher,
-  requestBudget: ByteBudget
+  requestBudget: RequestBudget
 ) {
   const { settings, listener } = options
   const { counters } = yield* Metrics

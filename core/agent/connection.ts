@@ -13,9 +13,10 @@
 import { type Effect, Exit, type Fiber } from "effect"
 import { type AcceptedTransport } from "#core/ports/network.ts"
 import { limits } from "#core/model/limits.ts"
-import { type ByteBudget } from "./byte-budget.ts"
 import { FrameLease, type FramePool } from "./frame-pool.ts"
 import { FrameReader } from "./frame-reader.ts"
+import { type RequestBudget } from "./request-budget.ts"
+import { RequestTurn } from "./request-turn.ts"
 
 export interface Answer {
   /** With length prefix. Empty: nothing is sent (acks=0). */
@@ -34,12 +35,26 @@ export interface RequestDispatcher {
   readonly dispatch: (
     frame: Buffer,
     connection: ConnectionInfo,
-    lent: { readonly hold: Hold; readonly lease: FrameLease }
+    request: RequestHandles
   ) => Effect.Effect<Answer | Hangup>
 }
 
 /** Takes what gives a request's memory back: called once, when its answer was taken by the socket or never will be. */
 export type Hold = (release: () => void) => void
+
+/** What a request has of its connection. */
+export interface RequestHandles {
+  readonly hold: Hold
+  /** Its frame. */
+  readonly lease: FrameLease
+  /** Among the requests that overlap. */
+  readonly turn: RequestTurn
+  /**
+   * Takes over the request's share of the budget, which otherwise ends with its answer or its connection; to be called at
+   * most once. Who takes it must call what it answers, once.
+   */
+  readonly takeBudget: () => () => void
+}
 
 export interface ConnectionInfo {
   readonly peer: string
@@ -48,7 +63,7 @@ export interface ConnectionInfo {
 
 export interface ConnectionContext {
   readonly dispatcher: RequestDispatcher
-  readonly requestBudget: ByteBudget
+  readonly requestBudget: RequestBudget
   readonly framePool: FramePool
   readonly frameBytesMax: number
   readonly run: (effect: Effect.Effect<Answer | Hangup>) => Fiber.Fiber<Answer | Hangup>
@@ -59,6 +74,9 @@ export interface ConnectionContext {
 interface Slot {
   readonly frameBytes: number
   readonly lease: FrameLease
+  readonly turn: RequestTurn
+  /** The handler has taken over the share of the budget. */
+  isBudgetTaken: boolean
   answer: Answer | Hangup | undefined
   fiber: Fiber.Fiber<Answer | Hangup> | undefined
   /** What the request holds until its answer is taken. */
@@ -85,7 +103,16 @@ export class Connection {
   /** For the sweep: changes whenever bytes came, or an answer left. */
   #received = 0
   #taken = 0
-  #seen = { received: -1, taken: -1, receivedAtMs: 0, takenAtMs: 0, frame: -1, gatheredBytes: 0, atMs: 0 }
+  #seen = {
+    received: -1,
+    receivedAtMs: 0,
+    taken: -1,
+    unsentBytes: -1,
+    takenAtMs: 0,
+    frame: -1,
+    gatheredBytes: 0,
+    atMs: 0
+  }
 
   constructor(transport: AcceptedTransport, listener: string, context: ConnectionContext) {
     this.info = { peer: transport.peer, listener }
@@ -120,19 +147,23 @@ export class Connection {
   /** Ends what has stalled or idled for too long. Called every few seconds with the present time. */
   sweep(nowMs: number, bounds: { readonly idleMs: number; readonly stalledMs: number }): void {
     const seen = this.#seen
-    if (seen.received !== this.#received || this.#slots.length > 0) {
+    // Who runs a request, or waits for memory, is not idle.
+    if (seen.received !== this.#received || this.#slots.length > 0 || this.#reader.isWaiting) {
       seen.received = this.#received
       seen.receivedAtMs = nowMs
     }
-    if (seen.taken !== this.#taken || this.#answersUntaken === 0) {
+    const unsentBytes = this.#transport.unsentBytes()
+    if (seen.taken !== this.#taken || this.#answersUntaken === 0 || seen.unsentBytes !== unsentBytes) {
       seen.taken = this.#taken
+      seen.unsentBytes = unsentBytes
       seen.takenAtMs = nowMs
     }
     if (nowMs - seen.takenAtMs > bounds.stalledMs) this.end("the peer does not take its answers", "fault")
     else if (this.#reader.admittedBytes > 0 && nowMs - seen.receivedAtMs > bounds.stalledMs) {
       this.end("the peer stopped in the middle of a request", "fault")
     } else if (nowMs - seen.receivedAtMs > bounds.idleMs) this.end("idle", "orderly")
-    else if (this.#isDawdling(nowMs)) this.end("the peer sends its request too slowly while others wait for memory", "fault")
+    else if (this.#isDawdling(nowMs))
+      this.end("the peer sends its request too slowly while others wait for memory", "fault")
   }
 
   /** A request that is begun holds memory for all of it. Nobody may hold what others wait for without sending. */
@@ -145,23 +176,21 @@ export class Connection {
     seen.frame = admittedBytes > 0 ? frameNumber : -1
     seen.gatheredBytes = gatheredBytes
     seen.atMs = nowMs
-    return isSlow && this.#context.requestBudget.waiting > 0
+    return isSlow && this.#context.requestBudget.isWaitedFor(admittedBytes)
   }
 
   end(reason: string, manner: "orderly" | "fault"): void {
     if (this.#ended) return
     this.#ended = true
     this.#giveUpReservation?.()
-    let held = this.#reader.admittedBytes
-    for (const frame of this.#frames) held += frame.length
-    for (const slot of this.#slots) {
-      held += slot.frameBytes
+    const { requestBudget } = this.#context
+    if (this.#reader.admittedBytes > 0) requestBudget.release(this.#reader.admittedBytes)
+    for (const frame of this.#frames.splice(0)) requestBudget.release(frame.length)
+    for (const slot of this.#slots.splice(0)) {
+      if (!slot.isBudgetTaken) requestBudget.release(slot.frameBytes)
       slot.fiber?.interruptUnsafe()
       releaseAll(slot.held)
     }
-    this.#frames.length = 0
-    this.#slots.length = 0
-    this.#context.requestBudget.release(held)
     this.#transport.destroy()
     this.#context.onEnd(this, reason, manner)
   }
@@ -213,7 +242,15 @@ export class Connection {
       this.#frames.shift()
       this.#startedOverlap = overlaps
       const lease = new FrameLease(this.#context.framePool, frame)
-      const slot: Slot = { frameBytes: frame.length, lease, answer: undefined, fiber: undefined, held: [] }
+      const slot: Slot = {
+        frameBytes: frame.length,
+        lease,
+        turn: new RequestTurn(this.#slots.at(-1)?.turn),
+        isBudgetTaken: false,
+        answer: undefined,
+        fiber: undefined,
+        held: []
+      }
       this.#slots.push(slot)
       this.#run(slot, frame)
     }
@@ -224,9 +261,18 @@ export class Connection {
       if (this.#ended) release()
       else slot.held.push(release)
     }
-    const fiber = this.#context.run(this.#context.dispatcher.dispatch(frame, this.info, { hold, lease: slot.lease }))
+    const takeBudget = (): (() => void) => {
+      if (this.#ended || slot.isBudgetTaken) return () => {}
+      slot.isBudgetTaken = true
+      return () => this.#context.requestBudget.release(slot.frameBytes)
+    }
+    const { lease, turn } = slot
+    const fiber = this.#context.run(
+      this.#context.dispatcher.dispatch(frame, this.info, { hold, lease, turn, takeBudget })
+    )
     slot.fiber = fiber
     fiber.addObserver((exit) => {
+      turn.pass()
       if (this.#ended) return
       slot.answer = Exit.isSuccess(exit) ? exit.value : { hangup: `a request failed: ${String(exit.cause)}` }
       slot.fiber = undefined
@@ -238,13 +284,11 @@ export class Connection {
   #flush(): void {
     let chunks: ReadonlyArray<Buffer> | Array<Buffer> = []
     const held: Array<() => void> = []
-    let bytes = 0
     let hangup: string | undefined
     let done = 0
     for (; done < this.#slots.length && hangup === undefined; done++) {
       const slot = this.#slots[done]!
       if (slot.answer === undefined) break
-      bytes += slot.frameBytes
       if ("hangup" in slot.answer) hangup = slot.answer.hangup
       else {
         chunks = chunks.length === 0 ? slot.answer.chunks : [...chunks, ...slot.answer.chunks]
@@ -253,14 +297,17 @@ export class Connection {
     }
     if (done === 0) return
     // Answers hold nothing of their requests' frames: strings are copied, numbers are numbers.
-    for (const slot of this.#slots.splice(0, done)) slot.lease.giveUp()
-    this.#context.requestBudget.release(bytes)
+    for (const slot of this.#slots.splice(0, done)) {
+      slot.lease.giveUp()
+      if (!slot.isBudgetTaken) this.#context.requestBudget.release(slot.frameBytes)
+    }
     if (chunks.length > 0) this.#write(chunks, held)
     else releaseAll(held)
     if (hangup !== undefined) return this.end(hangup, "fault")
     if (this.#queueFull && !this.#ended) this.#leaveFullQueue()
     this.#start()
-    if (this.#lastWords !== undefined && this.#frames.length + this.#slots.length === 0) this.end(this.#lastWords, "fault")
+    if (this.#lastWords !== undefined && this.#frames.length + this.#slots.length === 0)
+      this.end(this.#lastWords, "fault")
   }
 
   #leaveFullQueue(): void {

@@ -12,7 +12,13 @@ import { decodeRequestBody, decodeRequestHeader, encodeResponse, type RequestHea
 import { ProtocolError } from "#core/protocol/protocol-error.ts"
 import { isServed } from "#core/protocol/registry.ts"
 import { type Api } from "#core/protocol/schema.ts"
-import { type Answer, type ConnectionInfo, type Hangup, type RequestDispatcher } from "./connection.ts"
+import {
+  type Answer,
+  type ConnectionInfo,
+  type Hangup,
+  type RequestDispatcher,
+  type RequestHandles
+} from "./connection.ts"
 import { type AgentServices, type Handler, NO_ANSWER, type Reply, type RequestContext } from "./handler.ts"
 import { createPartitions } from "./handlers/37-create-partitions.ts"
 import { createTopics } from "./handlers/19-create-topics.ts"
@@ -46,8 +52,6 @@ export const HANDLERS = [
 
 type Handle = (request: never, context: RequestContext) => Effect.Effect<Reply<unknown>>
 
-type Lent = Parameters<RequestDispatcher["dispatch"]>[2]
-
 const NOTHING: Answer = { chunks: [] }
 
 export const makeDispatcher = (services: AgentServices): RequestDispatcher => {
@@ -64,7 +68,11 @@ export const makeDispatcher = (services: AgentServices): RequestDispatcher => {
     return { hangup: error.message }
   }
 
-  const dispatch = (frame: Buffer, connection: ConnectionInfo, lent: Lent): Effect.Effect<Answer | Hangup> => {
+  const dispatch = (
+    frame: Buffer,
+    connection: ConnectionInfo,
+    handles: RequestHandles
+  ): Effect.Effect<Answer | Hangup> => {
     counters.requestBytes += frame.length
     let header: RequestHeader
     let body: unknown
@@ -77,7 +85,7 @@ export const makeDispatcher = (services: AgentServices): RequestDispatcher => {
     }
     const { apiKey, apiVersion, correlationId, clientId } = header
     const { api, handle } = handlers.get(apiKey)!
-    const context: RequestContext = { apiVersion, clientId, listener: connection.listener, ...lent }
+    const context: RequestContext = { apiVersion, clientId, listener: connection.listener, ...handles }
     const startedMs = services.clock.currentTimeMillisUnsafe()
     return Effect.map(handle(body as never, context), (reply): Answer | Hangup => {
       counters.requests++

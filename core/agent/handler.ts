@@ -11,7 +11,7 @@ import { type Api, type RequestOf, type ResponseInput } from "#core/protocol/sch
 import { type Settings } from "#core/config/settings.ts"
 import { type Metrics } from "#core/telemetry/metrics.ts"
 import { type ByteBudget } from "./byte-budget.ts"
-import { type FrameLease } from "./frame-pool.ts"
+import { type RequestHandles } from "./connection.ts"
 import { type ProducerIds } from "./producer-ids.ts"
 import { type RunReader } from "./run-reader.ts"
 import { type SegmentBuffer } from "./segment-buffer.ts"
@@ -31,15 +31,11 @@ export interface AgentServices {
   readonly metrics: Metrics["Service"]
 }
 
-export interface RequestContext {
+export interface RequestContext extends RequestHandles {
   readonly apiVersion: number
   readonly clientId: string | null
   /** Name of the listener that the request came in on. */
   readonly listener: string
-  /** Takes what gives memory back: called once, when the answer was taken by the socket or never will be. */
-  readonly hold: (release: () => void) => void
-  /** The request's memory. Who keeps views of it beyond the answer adds a reference. */
-  readonly lease: Pick<FrameLease, "keep" | "giveUp">
 }
 
 export type Reply<Body> =

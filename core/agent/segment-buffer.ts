@@ -69,11 +69,14 @@ interface Group {
 interface Waiting {
   readonly group: Group
   readonly index: number
+  readonly batch: PendingBatch
 }
 
 interface OpenSegment {
   readonly builder: SegmentBuilder
   readonly waiting: Array<Waiting>
+  /** Why it must not be committed: a segment in front of it failed, and holds an earlier batch of one of its producers. */
+  doom: BatchFailure | undefined
 }
 
 type UnackedCommit = Omit<CommitSegment, "ackedBuckets">
@@ -84,7 +87,7 @@ interface Turn {
   readonly submitted: Deferred.Deferred<void>
 }
 
-const open = (): OpenSegment => ({ builder: new SegmentBuilder(), waiting: [] })
+const open = (): OpenSegment => ({ builder: new SegmentBuilder(), waiting: [], doom: undefined })
 
 interface BufferState {
   readonly options: SegmentBufferOptions
@@ -100,7 +103,9 @@ interface BufferState {
   /** Open while another segment may be put in flight. */
   readonly room: Latch.Latch
   inFlight: number
-  /** Closed before the open one: a topic's timestamp type changed, or the builder was full. */
+  /** In flight, in order. */
+  readonly flying: Set<OpenSegment>
+  /** Closed before the open one: it was full, or a topic's timestamp type changed. */
   readonly closedEarly: Array<OpenSegment>
   current: OpenSegment
   previous: Turn
@@ -120,6 +125,7 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
     full: yield* Latch.make(false),
     room: yield* Latch.make(true),
     inFlight: 0,
+    flying: new Set(),
     closedEarly: [],
     current: open(),
     previous: first
@@ -134,17 +140,24 @@ const append = (state: BufferState, batches: ReadonlyArray<PendingBatch>, listen
   const group: Group = { outcomes: [], unsettled: batches.length, unreleased: batches.length, listener }
   for (let index = 0; index < batches.length; index++) {
     const batch = batches[index]!
+    if (state.current.builder.byteLength >= state.options.segmentBytes || state.current.doom !== undefined) {
+      closeEarly(state)
+    }
     if (state.current.builder.add(batch) < 0) {
-      state.closedEarly.push(state.current)
-      state.current = open()
+      closeEarly(state)
       assert(state.current.builder.add(batch) >= 0, "an empty builder takes any batch")
     }
-    state.current.waiting.push({ group, index })
+    state.current.waiting.push({ group, index, batch })
   }
   if (state.closedEarly.length > 0 || state.current.builder.byteLength >= state.options.segmentBytes) {
     state.full.openUnsafe()
   }
   state.something.openUnsafe()
+}
+
+const closeEarly = (state: BufferState): void => {
+  state.closedEarly.push(state.current)
+  state.current = open()
 }
 
 /** The segment to flush next; another is open from here on. */
@@ -175,7 +188,9 @@ const flushForever = Effect.fnUntraced(function* (state: BufferState) {
     state.previous = turn
     state.inFlight++
     if (state.inFlight >= options.segmentsInFlight) room.closeUnsafe()
-    yield* Effect.forkIn(flushInTurn(state, take(state), { turn, before }), state.scope)
+    const segment = take(state)
+    state.flying.add(segment)
+    yield* Effect.forkIn(flushInTurn(state, segment, { turn, before }), state.scope)
   }
 })
 
@@ -197,6 +212,7 @@ const flushInTurn = (state: BufferState, segment: OpenSegment, turns: Turns): Ef
     Effect.ensuring(
       Effect.sync(() => {
         state.inFlight--
+        state.flying.delete(segment)
         state.room.openUnsafe()
         // Where it had no turn, whoever waits for it waits for the one in front instead.
         Deferred.doneUnsafe(turns.turn.submitted, Deferred.await(turns.before.submitted))
@@ -205,11 +221,13 @@ const flushInTurn = (state: BufferState, segment: OpenSegment, turns: Turns): Ef
   )
 
 const flush = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment, turns: Turns) {
+  if (segment.doom !== undefined) return yield* segment.doom
   const segmentId = state.entropy.uuid()
   const createdAtMs = yield* Clock.currentTimeMillis
   const sealed = segment.builder.seal({ segmentId, createdAtMs })
   const answer = yield* writeAndCommit(state, sealed, {
     ...turns,
+    segment,
     released: () => release(segment.waiting),
     unacked: {
       kind: "commit-segment",
@@ -230,13 +248,24 @@ const flush = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegm
 const writeAndCommit = Effect.fnUntraced(function* (
   state: BufferState,
   sealed: SealedSegment,
-  { unacked, released, turn, before }: Turns & { readonly unacked: UnackedCommit; readonly released: () => void }
+  {
+    unacked,
+    segment,
+    released,
+    turn,
+    before
+  }: Turns & {
+    readonly unacked: UnackedCommit
+    readonly segment: OpenSegment
+    readonly released: () => void
+  }
 ) {
   const { counters, record } = state.metrics
   const startedMs = yield* Clock.currentTimeMillis
   const { ackedBuckets } = yield* state.store.write(unacked, sealed.chunks, released)
   const writtenMs = yield* Clock.currentTimeMillis
   yield* Deferred.await(before.submitted)
+  if (segment.doom !== undefined) return yield* segment.doom
   // Started at once: the log orders commands by the order of the calls, so the next segment may follow from here on.
   const command: CommitSegment = { ...unacked, ackedBuckets }
   const submit = yield* Effect.forkChild(state.log.submit(command), { startImmediately: true })
@@ -254,9 +283,41 @@ const writeAndCommit = Effect.fnUntraced(function* (
 /** A failed segment answers all who wait on it. */
 const failed = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment, error: BatchFailure) {
   state.metrics.counters.segmentsFailed++
+  doomFollowers(state, segment)
   yield* Effect.logWarning("segment not committed", { error: error.message, batches: segment.waiting.length })
   settle(segment.waiting, () => error)
 })
+
+/**
+ * A producer whose first batch was lost with its segment would else have its second one accepted, since a producer that is
+ * not known may begin anywhere; the first, sent again, would then be out of order for ever. So what was handed in behind a
+ * lost batch by the same producer is lost as well, surely and retriably, and comes again in order.
+ */
+const doomFollowers = (state: BufferState, lost: OpenSegment): void => {
+  const producers = producersOf(lost)
+  if (producers.size === 0) return
+  let isBehind = false
+  for (const segment of [...state.flying, ...state.closedEarly, state.current]) {
+    const isConcerned = isBehind && segment.doom === undefined
+    if (isConcerned && [...producersOf(segment)].some((producer) => producers.has(producer))) {
+      segment.doom = new CommitLogError({
+        reason: "Unavailable",
+        outcome: "definite",
+        cause: new Error("an earlier batch of the same producer was not committed")
+      })
+    }
+    if (segment === lost) isBehind = true
+  }
+}
+
+const producersOf = ({ waiting }: OpenSegment): Set<string> => {
+  const producers = new Set<string>()
+  for (const { batch } of waiting) {
+    const { producerId } = batch.summary
+    if (producerId >= 0) producers.add(`${producerId}/${batch.topicId}/${batch.partition}`)
+  }
+  return producers
+}
 
 const settle = (waiting: ReadonlyArray<Waiting>, outcomeOf: (ticket: number) => BatchOutcome): void => {
   for (let ticket = 0; ticket < waiting.length; ticket++) {

@@ -33,7 +33,9 @@ export const limits = {
   /** Requests of one connection that may be under way before its socket is paused. */
   requestsInFlightPerConnection: 64,
   /** Request bytes read and not yet answered, all connections together; above it sockets are paused. */
-  requestBytesInFlight: 96 * MiB,
+  requestBytesInFlight: 48 * MiB,
+  /** Requests of at most this size have a quarter of `requestBytesInFlight` for themselves. */
+  requestBytesSmall: 64 * KiB,
   /** A request that comes more slowly than this is given up while others wait for the memory that it holds. */
   requestBytesPerSecondMin: 64 * KiB,
   /** Memory of answered requests that is kept for the next ones. */
@@ -41,7 +43,7 @@ export const limits = {
   /** Largest answer to one fetch, whatever the client asks (Kafka's `fetch.max.bytes` is 55 MiB). */
   fetchBytesMax: 8 * MiB,
   /** Bytes of fetch answers built and not yet taken by their sockets, all connections together. */
-  fetchBytesInFlight: 64 * MiB,
+  fetchBytesInFlight: 32 * MiB,
   /** A socket that takes nothing of a waiting answer for so long is closed. */
   socketStalledMs: 60_000,
   /** Longest wait of a fetch (the client's max wait is cut to it). */
@@ -76,7 +78,7 @@ export const limits = {
   /** Reads are cached in blocks: whole runs, closed when they reach this size (a longer run is a block of its own). */
   blockBytes: 4 * MiB,
   /** Memory of the block cache. */
-  blockCacheBytes: 64 * MiB,
+  blockCacheBytes: 48 * MiB,
   /** Object reads under way for one agent. */
   blockReadsInFlight: 16,
 
@@ -130,7 +132,7 @@ export const limits = {
   /** A put that has been given up at `putTimeoutMs` may still hold its slot until it is interrupted here. */
   putStuckMs: 60_000,
   /** Segment bytes held by copies that go on after their quorum was reached, all buckets together. */
-  lateCopyBytes: 48 * MiB,
+  lateCopyBytes: 32 * MiB,
   /** The next bucket is asked as well when the first has not answered a read within this time. */
   readHedgeDelayMs: 300,
   /** (segment, bucket) pairs that are remembered as "not there", and for how long. */

@@ -43,6 +43,8 @@ export interface ByteSink {
 export interface AcceptedTransport extends Connected {
   /** Called once, right after the connection was accepted: reading begins. */
   readonly readInto: (sink: ByteSink) => void
+  /** Bytes written that the operating system has not taken yet: while they become fewer the peer is reading. */
+  readonly unsentBytes: () => number
 }
 
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {

@@ -35,6 +35,10 @@ export class FuzzPeer implements AcceptedTransport {
     return this.#rest.length
   }
 
+  unsentBytes(): number {
+    return 0
+  }
+
   readInto(sink: ByteSink): void {
     this.#sink = sink
   }

@@ -152,24 +152,34 @@ const answerOf = (services: AgentServices, accepted: Accepted, outcome: BatchOut
 const appendAll = (
   services: AgentServices,
   accepted: ReadonlyArray<Accepted>,
-  lease: RequestContext["lease"]
-): Effect.Effect<void> =>
-  accepted.length === 0
-    ? Effect.void
-    : Effect.callback((resume) => {
-        // The batches are views of the request, and late copies may read them long after it was answered.
-        lease.keep()
-        services.buffer.append(accepted, {
-          released: () => lease.giveUp(),
-          settled: (outcomes) => {
-            for (let index = 0; index < accepted.length; index++) {
-              const each = accepted[index]!
-              each.answers[each.slot] = answerOf(services, each, outcomes[index]!)
-            }
-            resume(Effect.void)
-          }
-        })
-      })
+  { lease, takeBudget, turn }: RequestContext
+): Effect.Effect<void> => {
+  if (accepted.length === 0) {
+    turn.pass()
+    return Effect.void
+  }
+  return Effect.callback((resume) => {
+    // The batches are views of the request, and late copies may read them long after it was answered. They take memory
+    // until they are settled, also where the client has gone.
+    lease.keep()
+    const giveBudgetBack = takeBudget()
+    services.buffer.append(accepted, {
+      released: () => lease.giveUp(),
+      settled: (outcomes) => {
+        giveBudgetBack()
+        for (let index = 0; index < accepted.length; index++) {
+          const each = accepted[index]!
+          each.answers[each.slot] = answerOf(services, each, outcomes[index]!)
+        }
+        resume(Effect.void)
+      }
+    })
+    turn.pass()
+  })
+}
+
+const untilMyTurn = ({ turn }: RequestContext): Effect.Effect<void> =>
+  turn.isMine ? Effect.void : Effect.callback((resume) => turn.whenMine(() => resume(Effect.void)))
 
 const referencesOf = (request: Request, apiVersion: number) =>
   request.topicData.map(({ name, topicId, partitionData }) => {
@@ -191,8 +201,9 @@ const respond = (services: AgentServices, acks: number, responses: Response["res
   return failed === undefined ? NO_ANSWER : { hangup: `produce with acks=0 failed with error ${failed.errorCode}` }
 }
 
-export const produce = defineHandler(Produce, (services) => (request: Request, { apiVersion, lease }: RequestContext) => {
+export const produce = defineHandler(Produce, (services) => (request: Request, context: RequestContext) => {
   const { acks } = request
+  const { apiVersion } = context
   if (acks !== 0 && acks !== 1 && acks !== -1) {
     return Effect.succeed({
       responses: request.topicData.map(({ name, topicId, partitionData }) => ({
@@ -203,9 +214,11 @@ export const produce = defineHandler(Produce, (services) => (request: Request, {
       throttleTimeMs: 0
     })
   }
-  // Checked and appended in one go where nothing is missing: requests of a connection must join the segment in order.
-  return Effect.flatMap(settleIfMissing(services.log, referencesOf(request, apiVersion)), (certainty) => {
-    const { accepted, responses } = sort(services, request, apiVersion, certainty)
-    return Effect.map(appendAll(services, accepted, lease), () => respond(services, acks, responses))
-  })
+  const known = settleIfMissing(services.log, referencesOf(request, apiVersion))
+  return Effect.flatMap(known, (certainty) =>
+    Effect.flatMap(untilMyTurn(context), () => {
+      const { accepted, responses } = sort(services, request, apiVersion, certainty)
+      return Effect.map(appendAll(services, accepted, context), () => respond(services, acks, responses))
+    })
+  )
 })

@@ -2,7 +2,7 @@
 // the test says so. A request is 8 bytes: kind (0 overlaps), then its name.
 import { Effect } from "effect"
 import { assert, describe, it } from "vitest"
-import { ByteBudget } from "#core/agent/byte-budget.ts"
+import { RequestBudget } from "#core/agent/request-budget.ts"
 import { type Answer, Connection, type Hangup } from "#core/agent/connection.ts"
 import { FramePool } from "#core/agent/frame-pool.ts"
 import { limits } from "#core/model/limits.ts"
@@ -11,13 +11,15 @@ import { framed, MemoryTransport } from "./memory-transport.ts"
 const OVERLAPS = 0
 const ALONE = 1
 
+/** Of it small requests have a quarter, and these are all small. */
 const setUp = (budgetBytes = 1_000_000) => {
   const transport = new MemoryTransport()
-  const budget = new ByteBudget(budgetBytes)
+  const budget = new RequestBudget(budgetBytes)
   const started: Array<string> = []
   const ends: Array<string> = []
   const interrupted: Array<string> = []
   const held: Array<string> = []
+  const budgets = new Map<string, () => void>()
   const finish = new Map<string, (answer: Answer | Hangup) => void>()
   const connection = new Connection(transport, "local", {
     requestBudget: budget,
@@ -27,9 +29,10 @@ const setUp = (budgetBytes = 1_000_000) => {
     onEnd: (_, reason, manner) => ends.push(`${manner}: ${reason}`),
     dispatcher: {
       overlaps: (frame) => frame.readInt16BE(0) === OVERLAPS,
-      dispatch: (frame, _, { hold }) =>
+      dispatch: (frame, _, { hold, takeBudget }) =>
         Effect.callback<Answer | Hangup>((resume) => {
           const name = frame.toString("latin1", 2, 8).trim()
+          if (name.startsWith("own")) budgets.set(name, takeBudget())
           started.push(name)
           hold(() => held.push(name))
           finish.set(name, (answer) => resume(Effect.succeed(answer)))
@@ -48,7 +51,7 @@ const setUp = (budgetBytes = 1_000_000) => {
     await Effect.runPromise(Effect.yieldNow)
   }
   const written = () => transport.written.map(String).join(" ")
-  return { transport, budget, connection, started, ends, interrupted, held, finish, send, answer, written }
+  return { transport, budget, budgets, connection, started, ends, interrupted, held, finish, send, answer, written }
 }
 
 describe("Connection", () => {
@@ -104,7 +107,7 @@ describe("Connection", () => {
   })
 
   it("pauses the socket while the memory of all connections is used up", async () => {
-    const { send, answer, transport, budget, started } = setUp(100)
+    const { send, answer, transport, budget, started } = setUp(400)
     assert.isTrue(budget.tryReserve(95))
     send(OVERLAPS, "a")
     assert.isTrue(transport.paused)
@@ -143,8 +146,23 @@ describe("Connection", () => {
     assert.isTrue(connection.isEnded)
   })
 
+  it("leaves its share of the budget to a request that has taken it over, also when the peer goes away", async () => {
+    const { send, transport, budget, budgets, answer } = setUp()
+    send(OVERLAPS, "own1")
+    send(OVERLAPS, "own2")
+    send(OVERLAPS, "c")
+    await answer("own1")
+    assert.strictEqual(budget.heldBytes, 24, "answered, but not given back")
+    budgets.get("own1")!()
+    assert.strictEqual(budget.heldBytes, 16)
+    transport.hangUp()
+    assert.strictEqual(budget.heldBytes, 8)
+    budgets.get("own2")!()
+    assert.strictEqual(budget.heldBytes, 0)
+  })
+
   it("gives a waiting reservation up when the peer goes away", () => {
-    const { send, transport, budget } = setUp(100)
+    const { send, transport, budget } = setUp(400)
     budget.tryReserve(100)
     send(OVERLAPS, "a")
     assert.strictEqual(budget.waiting, 1)
@@ -197,7 +215,7 @@ describe("Connection", () => {
 
   it("gives up a peer that holds memory which others wait for, and sends too slowly", () => {
     const bounds = { idleMs: 1_000_000, stalledMs: 1_000_000 }
-    const { transport, budget, connection, ends } = setUp(100)
+    const { transport, budget, connection, ends } = setUp(400)
     const begun = Buffer.alloc(20)
     begun.writeInt32BE(90)
     transport.receive(begun)
@@ -215,7 +233,7 @@ describe("Connection", () => {
     const transport = new MemoryTransport()
     const ends: Array<string> = []
     new Connection(transport, "local", {
-      requestBudget: new ByteBudget(100),
+      requestBudget: new RequestBudget(400),
       framePool: new FramePool(),
       frameBytesMax: 100,
       run: (effect) => Effect.runFork(effect),
@@ -250,6 +268,22 @@ describe("Connection", () => {
     deaf.connection.sweep(0, bounds)
     deaf.connection.sweep(101, bounds)
     assert.match(deaf.ends[0]!, /does not take/)
+
+    const slow = setUp()
+    slow.transport.stalled = true
+    slow.send(ALONE, "a")
+    await slow.answer("a")
+    for (let now = 0; now <= 900; now += 90) {
+      slow.transport.unsent = 10_000 - now
+      slow.connection.sweep(now, bounds)
+    }
+    assert.deepStrictEqual(slow.ends, [], "who reads slowly is not stalled")
+
+    const queued = setUp(400)
+    queued.budget.tryReserve(100)
+    queued.send(ALONE, "a")
+    for (let now = 0; now <= 5_000; now += 1_000) queued.connection.sweep(now, bounds)
+    assert.deepStrictEqual(queued.ends, [], "who waits for memory is not idle")
 
     const waiting = setUp()
     waiting.send(ALONE, "a")

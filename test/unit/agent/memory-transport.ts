@@ -8,11 +8,15 @@ export class MemoryTransport implements AcceptedTransport {
   destroyed = false
   /** The peer takes nothing: writes answer "full" and their `taken` waits for `drain`. */
   stalled = false
+  unsent = 0
   #sink: ByteSink = { room: () => Buffer.alloc(1), received: () => {} }
   #close: () => void = () => {}
   #drain: () => void = () => {}
   #untaken: Array<() => void> = []
 
+  unsentBytes(): number {
+    return this.unsent
+  }
   readInto(sink: ByteSink): void {
     this.#sink = sink
   }

@@ -15,12 +15,12 @@ import { Metrics } from "#core/telemetry/metrics.ts"
 const TOPIC = "a".repeat(32)
 const BATCH = buildBatch({ records: [{ key: null, value: Buffer.alloc(1_000), timestampMs: 1 }] })
 
-const pending = (partition: number, timestampType: "create" | "append" = "create"): PendingBatch => ({
+const pending = (partition: number, timestampType: "create" | "append" = "create", producerId = -1): PendingBatch => ({
   topicId: TOPIC,
   partition,
   timestampType,
   batch: BATCH,
-  summary: { offsetCount: 1, maxTimestampMs: 1, producerId: -1, producerEpoch: -1, baseSequence: -1 }
+  summary: { offsetCount: 1, maxTimestampMs: 1, producerId, producerEpoch: -1, baseSequence: -1 }
 })
 
 interface Write {
@@ -196,6 +196,69 @@ describe("SegmentBuffer", () => {
       yield* Deferred.succeed(commits[0]!.done, undefined)
       yield* settle
       assert.strictEqual(kept.value!.length, 1)
+    })
+  )
+
+  it.effect("loses what a producer handed in behind a lost batch as well, and nobody else's", () =>
+    Effect.gen(function* () {
+      const { append, writes, commits, settle, written } = yield* setUp({ flushIntervalMs: 0, segmentsInFlight: 3 })
+      const lost = append(pending(0, "create", 7))
+      yield* settle
+      const sameProducer = append(pending(0, "create", 7))
+      yield* settle
+      const otherProducer = append(pending(0, "create", 8))
+      yield* settle
+      const stillOpen = append(pending(0, "create", 7))
+      yield* written(1)
+      yield* written(2)
+      yield* Deferred.fail(
+        writes[0]!.done,
+        new QuorumNotReached({ segmentId: writes[0]!.segmentId, needed: 2, acked: [], failures: [] })
+      )
+      yield* settle
+      assert.strictEqual(lost.value!.length, 1)
+      for (const outcome of [sameProducer, stillOpen]) {
+        const error = outcome.value![0]!
+        assert.instanceOf(error, CommitLogError)
+        assert.strictEqual(error.outcome, "definite")
+      }
+      assert.deepStrictEqual(
+        commits.map(({ command }) => command.segmentId),
+        [writes[2]!.segmentId]
+      )
+      yield* Deferred.succeed(commits[0]!.done, undefined)
+      const again = append(pending(0, "create", 7))
+      yield* settle
+      assert.isDefined(otherProducer.value)
+      yield* written(3)
+      yield* settle
+      yield* Deferred.succeed(commits[1]!.done, undefined)
+      yield* settle
+      assert.notInstanceOf(again.value![0], CommitLogError, "what comes again is committed")
+    })
+  )
+
+  it.effect("closes a segment at its size, also while none can be written", () =>
+    Effect.gen(function* () {
+      const { append, writes, commits, settle, written } = yield* setUp({
+        segmentBytes: 2 * BATCH.length,
+        flushIntervalMs: 0,
+        segmentsInFlight: 1
+      })
+      append(pending(0))
+      yield* settle
+      for (let index = 0; index < 7; index++) append(pending(0))
+      for (let index = 0; index < 4; index++) {
+        yield* written(index)
+        yield* settle
+        yield* Deferred.succeed(commits[index]!.done, undefined)
+        yield* settle
+      }
+      assert.deepStrictEqual(
+        commits.map(({ command }) => command.runs[0]!.batches.length),
+        [1, 2, 2, 2]
+      )
+      assert.strictEqual(writes.length, 5)
     })
   )
 
