@@ -12,9 +12,7 @@ import { limits } from "#core/model/limits.ts"
 import { type AgentMessage, isAgentMessage } from "./agent-message.ts"
 import { type CommandFailed, failed, invalid } from "./command-failed.ts"
 import { eachLine } from "./line-splitter.ts"
-
-/** File operations hang where a bucket's directory hangs, and each holds a thread of the pool (Node's default is four). */
-const POOL_THREADS = 32
+import { ENVIRONMENT, NODE_FLAGS } from "./process-settings.mjs"
 
 export interface AgentProcessOptions {
   readonly name: string
@@ -111,15 +109,11 @@ process.once("exit", () => {
 })
 
 const start = (options: AgentProcessOptions, onMessage: (message: AgentMessage) => void): ChildProcess => {
-  const child = spawn(
-    process.execPath,
-    ["--disable-warning=ExperimentalWarning", process.argv[1]!, "agent", "--supervised", ...options.args],
-    {
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
-      detached: true,
-      env: { UV_THREADPOOL_SIZE: String(POOL_THREADS), ...process.env }
-    }
-  )
+  const child = spawn(process.execPath, [...NODE_FLAGS, process.argv[1]!, "agent", "--supervised", ...options.args], {
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    detached: true,
+    env: { ...ENVIRONMENT, ...process.env }
+  })
   if (child.pid !== undefined) writeFileSync(options.pidFile, `${child.pid}\n`)
   running.add(child)
   child.once("close", () => running.delete(child))

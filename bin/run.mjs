@@ -14,6 +14,7 @@ import { fileURLToPath } from "node:url"
 import { bundleFile, ensureBundle } from "./bundle.mjs"
 import { runChild } from "./child.mjs"
 import { ensureInstalled } from "./installation.mjs"
+import { ENVIRONMENT, NODE_FLAGS } from "./process-settings.mjs"
 import { findRuntime } from "./runtime.mjs"
 import { SetupFailed } from "./setup-failed.mjs"
 
@@ -67,9 +68,14 @@ const meridian = async (args) => {
   await ensureInstalled(root)
   const node = findRuntime(root)
   await ensureBundle(root)
-  // An agent's file operations take pool threads, and one bucket that hangs must not take them all.
-  const env = { UV_THREADPOOL_SIZE: "32", ...process.env }
-  return await runChild({ node, args: [bundleFile(root), ...args], cwd: process.cwd(), env, leash: "own" })
+  const env = { ...ENVIRONMENT, ...process.env }
+  return await runChild({
+    node,
+    args: [...NODE_FLAGS, bundleFile(root), ...args],
+    cwd: process.cwd(),
+    env,
+    leash: "own"
+  })
 }
 
 /** A script of the clone, on Node 24, from sources. The bundle is made too: tests and benchmarks start `meridian`. */

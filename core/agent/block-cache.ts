@@ -6,7 +6,7 @@
  *
  * The honest limit of the accounting: a view of a block that somebody still holds (a socket that has not taken its bytes)
  * keeps the whole block's memory after it was evicted here. Those bytes are bounded by whoever hands out the views
- * (limits.fetchBytesInFlight counts views; the memory behind them may be up to a block each).
+ * (limits.fetchBytesInFlight counts answers; fetch-plan.ts copies where less than half of a block is served).
  */
 import { assert, assertCount } from "#core/model/assert.ts"
 

@@ -4,14 +4,20 @@
  * Limits bind in Kafka's way: partitions are served in the order of the request, each at most its own limit, all together
  * at most the request's; the first partition with records gives at least one batch. The memory of an answer is reserved
  * before anything is read and released when the socket has taken it, so a thousand consumers that do not read cost the
- * budget and no more.
+ * budget and little more.
+ *
+ * A view keeps its whole block alive, and a consumer that lags behind wants a little of very many blocks. So one fetch reads
+ * blocks of at most limits.fetchBlockBytesMax, and where less than half of a block is served, its part is copied: an
+ * answer keeps at most twice its own bytes alive.
  */
 import { Effect } from "effect"
 import { type CommitLog } from "#core/log/commit-log.ts"
-import { type PartitionState, type RunRef } from "#core/log/fold.ts"
+import { type PartitionState, type RunRef, type SegmentRef } from "#core/log/fold.ts"
+import { limits } from "#core/model/limits.ts"
 import { type AgentServices, type RequestContext } from "./handler.ts"
 import { KAFKA } from "./kafka-error.ts"
 import { sliceRun } from "./run-bytes.ts"
+import { blockIndexOf } from "./run-reader.ts"
 
 export interface WantedPartition {
   readonly state: PartitionState
@@ -35,6 +41,36 @@ interface PlannedPartition {
   readonly wanted: WantedPartition
   readonly highWatermark: number
   readonly runs: ReadonlyArray<RunRef>
+  /** Of each run, by its index in `runs`. */
+  readonly blocks: ReadonlyArray<WantedBlock>
+}
+
+/** A block of which the fetch reads runs. */
+interface WantedBlock {
+  readonly byteLength: number
+  /** Of the answer, as it is cut. */
+  servedBytes: number
+}
+
+/** The distinct blocks of a fetch, as many as may be. */
+class WantedBlocks {
+  bytes = 0
+  /** By index in the segment: a segment has few blocks, and a fetch wants runs of few segments. */
+  readonly #bySegment = new Map<SegmentRef, Array<WantedBlock | undefined>>()
+
+  /** The run's block; undefined where it would be one too many. */
+  take(run: RunRef): WantedBlock | undefined {
+    const { segment } = run
+    const index = blockIndexOf(run)
+    let blocks = this.#bySegment.get(segment)
+    const known = blocks?.[index]
+    if (known !== undefined) return known
+    const blockBytes = segment.blockOffsets[index + 1]! - segment.blockOffsets[index]!
+    if (this.bytes > 0 && this.bytes + blockBytes > limits.fetchBlockBytesMax) return undefined
+    this.bytes += blockBytes
+    if (blocks === undefined) this.#bySegment.set(segment, (blocks = []))
+    return (blocks[index] = { byteLength: blockBytes, servedBytes: 0 })
+  }
 }
 
 export interface PlannedFetch {
@@ -93,11 +129,13 @@ export const waitForBytes = (
 /** Chooses the runs, by what the fold says of their sizes. */
 export const planFetch = (wanted: ReadonlyArray<WantedPartition>, bytesMax: number): PlannedFetch => {
   const partitions: Array<PlannedPartition> = []
+  const wantedBlocks = new WantedBlocks()
   let bytesEstimated = 0
   for (const each of wanted) {
     const { state, offset } = each
     const { highWatermark } = state
     const runs: Array<RunRef> = []
+    const blocks: Array<WantedBlock> = []
     const isFirst = bytesEstimated === 0
     let bytes = 0
     if (offset < highWatermark) {
@@ -105,12 +143,16 @@ export const planFetch = (wanted: ReadonlyArray<WantedPartition>, bytesMax: numb
         const isBound = bytes >= each.bytesMax || bytesEstimated + bytes >= bytesMax
         if (isBound && !(isFirst && runs.length === 0)) break
         const run = state.run(index)
+        const block = wantedBlocks.take(run)
+        // Later partitions may still have runs in the blocks that are read anyway.
+        if (block === undefined) break
         runs.push(run)
+        blocks.push(block)
         bytes += bytesFrom(run, offset)
       }
     }
     bytesEstimated += Math.min(bytes, Math.max(each.bytesMax, 1))
-    partitions.push({ wanted: each, highWatermark, runs })
+    partitions.push({ wanted: each, highWatermark, runs, blocks })
   }
   return { partitions, bytesMax, bytesEstimated: Math.min(bytesEstimated, Math.max(bytesMax, 1)) }
 }
@@ -169,12 +211,15 @@ const loadAll = (services: AgentServices, planned: PlannedFetch): Effect.Effect<
 
 const slice = (planned: PlannedFetch, loaded: LoadedRuns) => {
   const answers = new Map<WantedPartition, PartitionRead>()
+  /** Where each answer's chunks come from, in step with its records. */
+  const origins: Array<Origins> = []
   let bytes = 0
-  for (const { wanted, runs } of planned.partitions) {
+  for (const { wanted, runs, blocks } of planned.partitions) {
     const records: Array<Buffer> = []
+    const recordBlocks: Array<WantedBlock> = []
     let partitionBytes = 0
     let errorCode: number = KAFKA.NONE
-    for (const run of runs) {
+    for (const [index, run] of runs.entries()) {
       const runBytes = loaded.get(run)
       if (runBytes === undefined) {
         // What came before it is whole and can be served; the next fetch begins at the run and gets the error.
@@ -187,12 +232,48 @@ const slice = (planned: PlannedFetch, loaded: LoadedRuns) => {
         bytesMax: Math.max(0, room),
         minOneBatch: bytes === 0
       })
-      for (const chunk of part.chunks) records.push(chunk)
+      const block = blocks[index]!
+      block.servedBytes += part.bytes
+      for (const chunk of part.chunks) {
+        records.push(chunk)
+        recordBlocks.push(block)
+      }
       partitionBytes += part.bytes
       bytes += part.bytes
       if (!part.isWhole) break
     }
     answers.set(wanted, { errorCode, records })
+    if (records.length > 0) origins.push({ records, blocks: recordBlocks })
   }
+  letGoOfBlocks(origins)
   return { answers, bytes }
+}
+
+interface Origins {
+  readonly records: Array<Buffer>
+  readonly blocks: ReadonlyArray<WantedBlock>
+}
+
+const isWorthKeeping = (block: WantedBlock): boolean => block.servedBytes * 2 >= block.byteLength
+
+/** Replaces the views of blocks that would be kept alive for little by copies, all in one piece of memory. */
+const letGoOfBlocks = (origins: ReadonlyArray<Origins>): void => {
+  let copiedBytes = 0
+  for (const { records, blocks } of origins) {
+    for (let index = 0; index < records.length; index++) {
+      if (!isWorthKeeping(blocks[index]!)) copiedBytes += records[index]!.length
+    }
+  }
+  if (copiedBytes === 0) return
+  // Not of Node's shared pool: what lives as long as this answer must not keep alive more than it.
+  const copies = Buffer.allocUnsafeSlow(copiedBytes)
+  let at = 0
+  for (const { records, blocks } of origins) {
+    for (let index = 0; index < records.length; index++) {
+      if (isWorthKeeping(blocks[index]!)) continue
+      const chunk = records[index]!
+      chunk.copy(copies, at)
+      records[index] = copies.subarray(at, (at += chunk.length))
+    }
+  }
 }

@@ -18,8 +18,6 @@ import { SegmentStore, type SegmentUnreadable } from "#core/ports/segment-store.
 import { BlockCache, type BlockCacheCounters } from "./block-cache.ts"
 import { isRunSound, stampRun } from "./run-bytes.ts"
 
-/** What a reader does with the bytes next. */
-
 export interface RunReaderOptions {
   /** Setting `cache.bytes`. */
   readonly cacheBytes: number
@@ -121,18 +119,21 @@ const read = (reader: Reader, run: RunRef): Buffer | Effect.Effect<Buffer, Segme
   return readShared(reader, run, key)
 }
 
-/** Joins the read of the block that is under way, or begins one. */
+/**
+ * Joins the read of the block that is under way, or begins one: registered and started in one step that no interruption
+ * cuts in two, or those who join a read that was never started would wait for ever.
+ */
 const readShared = (reader: Reader, run: RunRef, key: string): Effect.Effect<Buffer, SegmentUnreadable> =>
-  Effect.suspend(() => {
+  Effect.uninterruptibleMask((restore) => {
     let load = reader.loads.get(key)
     if (load === undefined) {
       load = makeLoad(run, key)
       reader.loads.set(key, load)
-      return Effect.andThen(startLoad(reader, load, run), awaitShared(reader, load, run))
+      return Effect.andThen(startLoad(reader, load, run), restore(awaitShared(reader, load, run)))
     }
     reader.counters.blockReadsShared++
     load.needed.set(run.byteOffset, run)
-    return awaitShared(reader, load, run)
+    return restore(awaitShared(reader, load, run))
   })
 
 const awaitShared = (reader: Reader, load: Load, run: RunRef): Effect.Effect<Buffer, SegmentUnreadable> =>
@@ -268,7 +269,7 @@ const letGo = (reader: Reader): void => {
 const blockKey = (run: RunRef): string => `${run.segment.segmentId}/${blockIndexOf(run)}`
 
 /** Of the block that holds the run: the last one that begins at or before it. */
-const blockIndexOf = (run: RunRef): number => {
+export const blockIndexOf = (run: RunRef): number => {
   const { blockOffsets } = run.segment
   let low = 0
   let high = blockOffsets.length - 2

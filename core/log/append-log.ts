@@ -79,30 +79,48 @@ const defectOf = (command: Command): unknown => {
   }
 }
 
-/** Reads the log; begins it where it is empty. */
-const start = (parts: {
+interface StartParts {
   readonly tail: LogTail
   readonly appender: Appender
   readonly entropy: Entropy["Service"]
-}): Effect.Effect<void, CommitLogError> =>
-  Effect.suspend(() => startUntilDone(parts)).pipe(
-    Effect.timeoutOrElse({
-      duration: limits.logStartMs,
-      orElse: () => Effect.fail(unavailable("indefinite", new Error(`the log was not read in ${limits.logStartMs} ms`)))
-    })
+}
+
+/** Reads the log, however long it is, and begins it where it is empty. Only time without progress is bounded. */
+const start = Effect.fnUntraced(function* (parts: StartParts): Effect.fn.Return<void, CommitLogError> {
+  let isDone = false
+  while (!isDone) {
+    isDone = yield* readOn(parts).pipe(
+      Effect.timeoutOrElse({ duration: limits.logStartMs, orElse: () => Effect.fail(withoutProgress(parts.tail)) })
+    )
+  }
+})
+
+const withoutProgress = (tail: LogTail): CommitLogError =>
+  unavailable(
+    "indefinite",
+    new Error(`the log was read up to seq ${tail.fold.seq} and no further in ${limits.logStartMs} ms`)
   )
 
-const startUntilDone = Effect.fnUntraced(function* ({ tail, appender, entropy }: Parameters<typeof start>[0]) {
+/** Ends when another page was folded (false), or nothing is left to read (true). */
+const readOn = Effect.fnUntraced(function* ({
+  tail,
+  appender,
+  entropy
+}: StartParts): Effect.fn.Return<boolean, CommitLogError> {
+  const { seq } = tail.fold
   for (let attempt = 1; ; attempt += 1) {
-    const read = yield* Effect.result(tail.readAll)
+    const read = yield* Effect.result(tail.readOnce)
     if (tail.ended !== undefined) return yield* tail.ended
-    if (Result.isSuccess(read)) {
-      if (tail.fold.seq > 0 || tail.fold.shard !== 0) return
+    if (tail.fold.seq > seq) return false
+    if (Result.isFailure(read)) yield* onStartFailure(read.failure, attempt)
+    // Rows that do not follow on what is folded: a gap, which only the store can close.
+    else if (read.success > 0) yield* backoff(attempt)
+    else if (seq > 0 || tail.fold.shard !== 0) return true
+    else {
       const outcome = yield* appender.append(encodeEntry([{ kind: "genesis", clusterId: entropy.uuid() }]))
-      if (outcome === "mine") return
-      if (outcome === "lost" || outcome === "ended") continue
-      yield* onStartFailure(outcome, attempt)
-    } else yield* onStartFailure(read.failure, attempt)
+      if (outcome === "mine") return true
+      if (outcome !== "lost" && outcome !== "ended") yield* onStartFailure(outcome, attempt)
+    }
   }
 })
 

@@ -86,12 +86,6 @@ export class LogTail {
     })
   )
 
-  /** Reads until nothing is left. */
-  readonly readAll: Effect.Effect<void, MetadataError> = Effect.suspend(() => this.readOnce).pipe(
-    Effect.repeat({ while: (count) => count > 0 && this.ended === undefined }),
-    Effect.asVoid
-  )
-
   /** Never ends by itself, unless the fold stops. */
   readonly poll: Effect.Effect<void> = Effect.suspend(() => this.pollUntilEnded())
 

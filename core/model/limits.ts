@@ -39,9 +39,11 @@ export const limits = {
   /** A request that comes more slowly than this is given up while others wait for the memory that it holds. */
   requestBytesPerSecondMin: 64 * KiB,
   /** Memory of answered requests that is kept for the next ones. */
-  framePoolBytes: 16 * MiB,
+  framePoolBytes: 8 * MiB,
   /** Largest answer to one fetch, whatever the client asks (Kafka's `fetch.max.bytes` is 55 MiB). */
   fetchBytesMax: 8 * MiB,
+  /** Blocks that one fetch reads, together (at least one): little of each may be wanted, and each is held until it is cut. */
+  fetchBlockBytesMax: 16 * MiB,
   /** Bytes of fetch answers built and not yet taken by their sockets, all connections together. */
   fetchBytesInFlight: 32 * MiB,
   /** A socket that takes nothing of a waiting answer for so long is closed. */
@@ -78,7 +80,7 @@ export const limits = {
   /** Reads are cached in blocks: whole runs, closed when they reach this size (a longer run is a block of its own). */
   blockBytes: 4 * MiB,
   /** Memory of the block cache. */
-  blockCacheBytes: 48 * MiB,
+  blockCacheBytes: 32 * MiB,
   /** Object reads under way for one agent. */
   blockReadsInFlight: 16,
 
@@ -100,7 +102,7 @@ export const limits = {
   /** Put threads of a directory-backed bucket with fsync, where each put waits for the disk; one without. */
   directoryPutThreadsSyncing: 4,
   /** Get threads of a directory-backed bucket; all but the first only where a slow or hanging disk needs them. */
-  directoryGetThreads: 4,
+  directoryGetThreads: 2,
   /** A get thread whose oldest call is so old is passed over, and another started if there may be. */
   directoryGetsBehindMs: 50,
   /** Answers of a thread that wait for each other while it has more to do, and for how long. */
@@ -188,7 +190,7 @@ export const limits = {
   /** Callers that wait for a linearizable answer. */
   barriersWaiting: 10_000,
   barrierWaitMs: 15_000,
-  /** What the first read of the whole log may wait for the database at the start of an agent. */
+  /** The first read of the whole log, at the start of an agent, may take so long without getting further. */
   logStartMs: 60_000,
   /** Entries of one read of the log stop at so many bytes. */
   logBytesPerRead: 16 * MiB,
@@ -271,6 +273,7 @@ assert(limits.segmentBytesMax <= limits.objectBytesMax, "a segment must fit into
 assert(limits.segmentBatchesMax * 128 <= limits.entryBytesMax, "a segment's commit must fit into an entry")
 assert(limits.putTimeoutMs < limits.temporaryFileAgeMs, "no put that is under way may lose its temporary file")
 assert(limits.fetchBytesMax <= limits.fetchBytesInFlight, "one fetch must fit into the budget of all")
+assert(limits.fetchBytesMax <= limits.fetchBlockBytesMax, "the blocks of one fetch can fill its answer")
 assert(limits.segmentBytes * 2 <= limits.requestBytesInFlight, "one segment must gather while another is written")
 assert(limits.batchBytesMax <= limits.fetchBytesMax, "a batch of default size must fit into a fetch answer")
 assert(limits.sqliteBusyMs < limits.metadataTimeoutMs, "a wait for a lock ends before the call does")

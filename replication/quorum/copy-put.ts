@@ -1,9 +1,10 @@
 /**
  * One copy of a segment into one bucket: a put with its few retries.
  *
- * Invariant: it succeeds only when the bucket acknowledged the whole segment, or holds an object of its size after an
- * attempt of this very call whose outcome was unknown. A key that is taken before any such attempt belongs to someone
- * else: ids are unique, so that is trouble, told loudly, and never an acknowledgement.
+ * Invariant: it succeeds only when the bucket acknowledged the whole segment: by a put that succeeded, or by answering
+ * "there already" at its size after an attempt of this very call whose outcome was unknown. That an object can be seen is no
+ * acknowledgement: puts that fail may leave one that the store cannot keep (a directory that is not on disk yet). A key that
+ * is taken before any such attempt belongs to someone else: ids are unique, so that is trouble, told loudly.
  * Retries of a put live here and nowhere else. The caller bounds the whole in time.
  */
 import { Effect, Random, Result } from "effect"
@@ -25,9 +26,7 @@ export const putCopy = Effect.fnUntraced(function* (copy: CopyPut): Effect.fn.Re
     const answer = yield* Effect.result(copy.store.put(copy.key, copy.chunks))
     if (Result.isSuccess(answer)) return
     let error = answer.failure
-    mayBeStored ||= error.outcome === "indefinite"
-    const isLast = attempt >= limits.putAttemptsMax || !isWorthAnotherAttempt(error)
-    if (error.reason === "AlreadyExists" || (isLast && mayBeStored)) {
+    if (error.reason === "AlreadyExists") {
       if (!mayBeStored) return yield* foreignObject(copy, error)
       const head = yield* Effect.result(copy.store.head(copy.key))
       if (Result.isSuccess(head)) {
@@ -36,8 +35,8 @@ export const putCopy = Effect.fnUntraced(function* (copy: CopyPut): Effect.fn.Re
       }
       // The object may be there or not: only an answer tells, and another put is as good a question as another head.
       error = head.failure
-      if (attempt >= limits.putAttemptsMax || !isWorthAnotherAttempt(error)) return yield* error
-    } else if (isLast) return yield* error
+    } else mayBeStored ||= error.outcome === "indefinite"
+    if (attempt >= limits.putAttemptsMax || !isWorthAnotherAttempt(error)) return yield* error
     copy.counters.putRetries++
     yield* Effect.sleep(limits.putRetryDelayMs * 2 ** (attempt - 1) * (0.5 + (yield* Random.next)))
   }

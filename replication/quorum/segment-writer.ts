@@ -8,9 +8,9 @@
  * - Whatever goes on after the answer is bounded: unfinished puts per bucket, bytes held by late copies, time.
  * - Every copy of an acknowledged segment is acknowledged or reported as missing; maybe both where an answer came late.
  *
- * A put that passes its deadline is given up but not interrupted: it keeps its slot until it really ends (or until
- * limits.putStuckMs), because an interrupted system call goes on holding its thread and bytes, unseen. So a hanging bucket
- * fills its slots once and is then left out.
+ * A put that passes its deadline is given up but not interrupted, whatever becomes of its write: it keeps its slot and its
+ * bytes stay counted until it really ends (or until limits.putStuckMs), because an interrupted system call goes on holding
+ * its thread and bytes, unseen. So a hanging bucket fills its slots once and is then left out.
  *
  * A caller that is interrupted leaves its copies running; the segment then is an orphan like any uncommitted one.
  */
@@ -48,7 +48,7 @@ export const make = (options: WriterOptions): SegmentWriter => {
 }
 
 interface Writer extends WriterOptions {
-  /** Copies whose quorum was reached without them, oldest first. */
+  /** Copies that go on after their write was answered, oldest first. */
   readonly late: Set<Copy>
 }
 
@@ -82,6 +82,7 @@ interface Write {
   readers: number
   /** A put was interrupted: its store may go on reading the chunks, and nobody will say when it has ended. */
   isReadUnseen: boolean
+  isReleased: boolean
 }
 
 const write = Effect.fnUntraced(function* (
@@ -94,6 +95,7 @@ const write = Effect.fnUntraced(function* (
   const set = writer.sets.get(address.bucketSet)
   if (set === undefined) {
     counters.writesFailed++
+    segment.released()
     const failures = [`bucket set ${address.bucketSet} is not in the topology`]
     return yield* new QuorumNotReached({ segmentId: address.segmentId, needed: 1, acked: [], failures })
   }
@@ -110,7 +112,8 @@ const write = Effect.fnUntraced(function* (
     deadline: undefined,
     isOverdue: false,
     readers: 0,
-    isReadUnseen: false
+    isReadUnseen: false,
+    isReleased: false
   }
   planCopies(writer, work, set, clock.currentTimeMillisUnsafe())
   failIfHopeless(writer, work)
@@ -201,13 +204,20 @@ const endCopy = (writer: Writer, copy: Copy, exit: Exit.Exit<void, ObjectStoreEr
   endReading(copy.write, exit)
 }
 
-/** The chunks may change once the last put has ended, and no other will begin. */
 const endReading = (work: Write, exit: Exit.Exit<void, ObjectStoreError>): void => {
   work.readers--
   // Its time-out interrupts a put as well.
-  const timedOut = Exit.isFailure(exit) && Option.getOrUndefined(Cause.findErrorOption(exit.cause))?.reason === "TimedOut"
+  const timedOut =
+    Exit.isFailure(exit) && Option.getOrUndefined(Cause.findErrorOption(exit.cause))?.reason === "TimedOut"
   if (timedOut || (Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause))) work.isReadUnseen = true
-  if (work.readers === 0 && work.phase !== "open" && !work.isReadUnseen) work.released()
+  releaseIfUnread(work)
+}
+
+/** The chunks may change once the last put has ended, and no other will begin. */
+const releaseIfUnread = (work: Write): void => {
+  if (work.readers > 0 || work.phase === "open" || work.isReadUnseen || work.isReleased) return
+  work.isReleased = true
+  work.released()
 }
 
 const acknowledgeCopy = (writer: Writer, copy: Copy, clock: Clock.Clock): void => {
@@ -231,19 +241,34 @@ const acknowledgeCopy = (writer: Writer, copy: Copy, clock: Clock.Clock): void =
 }
 
 const failCopy = (writer: Writer, copy: Copy, failure: string, clock: Clock.Clock): void => {
-  copy.status = "failed"
-  copy.failure = failure
-  copy.state.counters.putFailures++
-  noteHealth(copy, { kind: "failed" }, clock)
+  markFailed(copy, failure, clock)
   if (copy.write.phase === "acknowledged") reportMissing(writer, copy)
   else failIfHopeless(writer, copy.write)
 }
 
-/** What has not answered by now has failed, though it may go on. */
+const markFailed = (copy: Copy, failure: string, clock: Clock.Clock): void => {
+  copy.status = "failed"
+  copy.failure = failure
+  copy.state.counters.putFailures++
+  noteHealth(copy, { kind: "failed" }, clock)
+}
+
+/** What has not answered by now has failed, though it may go on; what has not begun (called in, but by nobody) does not. */
 const passDeadline = (writer: Writer, work: Write, clock: Clock.Clock): void => {
   work.isOverdue = true
+  const overdue = work.copies.filter((copy) => copy.status === "running")
+  // All are marked before anything is concluded, so that the error tells of each.
+  for (const copy of overdue) markFailed(copy, `no answer in ${writer.putTimeoutMs} ms`, clock)
   for (const copy of work.copies) {
-    if (copy.status === "running") failCopy(writer, copy, `no answer in ${writer.putTimeoutMs} ms`, clock)
+    if (copy.status !== "waiting") continue
+    copy.status = "skipped"
+    copy.failure = `left out: called in after ${writer.putTimeoutMs} ms`
+    copy.state.counters.putSkips++
+  }
+  failIfHopeless(writer, work)
+  for (const copy of overdue) {
+    if (work.phase === "acknowledged") reportMissing(writer, copy)
+    else countLate(writer, copy)
   }
 }
 
@@ -274,25 +299,34 @@ const failIfHopeless = (writer: Writer, work: Write): void => {
   const error = new QuorumNotReached({ segmentId, needed: work.needed, acked: namesOf(work, "acknowledged"), failures })
   work.answer = Exit.fail(error)
   work.news.openUnsafe()
-  // The id is never used again, so finishing the other copies would only make garbage.
-  for (const copy of work.copies) copy.fiber?.interruptUnsafe()
+  // The id is never used again, so finishing the other copies would only make garbage. Those that passed their deadline
+  // are stuck: interrupting them would free their slots, not their bytes and system calls.
+  if (!work.isOverdue) for (const copy of work.copies) copy.fiber?.interruptUnsafe()
+  releaseIfUnread(work)
 }
 
 const copyIsPointless = (copy: Copy): boolean => copy.write.phase === "failed"
 
 /** The copy now holds the segment's bytes beyond the write; the oldest such copies give way to it. */
 const holdLate = (writer: Writer, copy: Copy): void => {
-  writer.late.add(copy)
-  copy.state.lateBytes += copy.write.byteLength
-  writer.counters.lateBytes += copy.write.byteLength
+  countLate(writer, copy)
   for (const oldest of writer.late) {
     // A single segment may be larger than all late copies should be together.
-    if (writer.counters.lateBytes <= limits.lateCopyBytes || writer.late.size === 1) break
+    if (writer.counters.lateBytes <= limits.lateCopyBytes || oldest === copy) break
+    if (oldest.write.phase === "failed") continue
     releaseLate(writer, oldest)
     writer.counters.lateCopiesAbandoned++
     // Its end reports it as missing.
     oldest.fiber?.interruptUnsafe()
   }
+}
+
+/** Of a write that failed at its deadline the copy gives way to nobody: its bytes keep further ones out (`overload`). */
+const countLate = (writer: Writer, copy: Copy): void => {
+  if (writer.late.has(copy)) return
+  writer.late.add(copy)
+  copy.state.lateBytes += copy.write.byteLength
+  writer.counters.lateBytes += copy.write.byteLength
 }
 
 const releaseLate = (writer: Writer, copy: Copy): void => {

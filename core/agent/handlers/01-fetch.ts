@@ -3,7 +3,7 @@
  *
  * Whole batches from the one that contains the offset on; at least one batch for the first partition that has records,
  * whatever the limits say (KIP-74). Waits for minBytes up to maxWait and wakes on any entry that is folded, wherever it was
- * produced. Batches are views of cached blocks, stamped with their offsets: nothing is copied here.
+ * produced. Batches are views of cached blocks, stamped with their offsets; copies only where little of a block is served.
  * v7+ sessions (KIP-227): never created; session id 0 is what Kafka answers when its cache is full, and clients then send
  * full requests. v11+ preferred read replica: none, the agent itself is in the client's region. v12+ lastFetchedEpoch: the
  * epoch is 0 for ever and nothing diverges. v13+ topic ids. v15+ and v18: fields of replicas.
@@ -21,6 +21,7 @@ import { ERROR_UNSETTLED, KAFKA } from "../kafka-error.ts"
 import {
   type Certainty,
   checkLeaderEpoch,
+  errorOfMissing,
   findPartition,
   findTopic,
   settleFold,
@@ -114,9 +115,9 @@ const answerPartition = (
     return { ...refused(partitionIndex, each.wanted), abortedTransactions: isMissing ? [] : null }
   }
   const { state } = each.wanted
-  // Deleted while the request waited.
+  // Deleted while the request waited: the fold says so, nothing else needs to be asked.
   if (services.log.fold.topicById(state.topic.topicId) === undefined) {
-    return refused(partitionIndex, KAFKA.UNKNOWN_TOPIC_OR_PARTITION)
+    return refused(partitionIndex, errorOfMissing(each.reference, "settled"))
   }
   const answered = read.answers.get(each.wanted)
   return {
@@ -150,13 +151,13 @@ const answer = Effect.fnUntraced(function* (
 ) {
   const { counters, record } = services.metrics
   const wanted = resolved.map((each) => each.wanted).filter(isWanted)
-  // An error is told at once (as Kafka does); otherwise wait for enough bytes.
+  const bytesMax = Math.min(Math.max(0, request.maxBytes), services.settings.fetchMaxBytes)
+  // An error is told at once (as Kafka does); otherwise wait for enough bytes, never for more than the answer may hold.
   if (wanted.length === resolved.length && wanted.length > 0) {
     const waitMs = Math.min(Math.max(0, request.maxWaitMs), limits.fetchWaitMaxMs)
-    yield* waitForBytes(services.log, wanted, { minBytes: request.minBytes, waitMs })
+    yield* waitForBytes(services.log, wanted, { minBytes: Math.min(request.minBytes, bytesMax), waitMs })
   }
   const startedMs = services.clock.currentTimeMillisUnsafe()
-  const bytesMax = Math.min(Math.max(0, request.maxBytes), services.settings.fetchMaxBytes)
   const read = yield* readPlan(services, planFetch(wanted, bytesMax), hold)
   const answers = resolved.map((each) => answerPartition(services, each, read, request.isolationLevel))
   if (read.bytes === 0) counters.fetchEmpty++

@@ -4,7 +4,7 @@
  * Method: segments made by hand over a stub segment store that records its reads and can serve bad copies in turn.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, References } from "effect"
 import { TestClock } from "effect/testing"
 import { type RunReader as Service, RunReader, layer } from "#core/agent/run-reader.ts"
 import { type RunRef } from "#core/log/fold.ts"
@@ -295,6 +295,32 @@ describe("readers that wait for one block", () => {
         yield* Deferred.succeed(store.gate, undefined)
         assert.deepStrictEqual(offsetsOf([yield* Fiber.join(second)]), [0])
         assert.strictEqual(store.reads, 1)
+      })
+    )
+  })
+
+  it.effect("get it, wherever the one that began the read yielded and was interrupted", () => {
+    const store = new StubStore()
+    const segments = Array.from({ length: 60 }, () => makeSegment([{ batches: [1], baseOffset: 7 }]))
+    for (const segment of segments) store.hold(segment)
+    return withReader(
+      store,
+      Effect.fnUntraced(function* (reader) {
+        let yielded = 0
+        for (const [index, segment] of segments.entries()) {
+          const run = segment.runs[0]!
+          const first = Effect.runFork(
+            Effect.provideService(readRun(reader, run), References.MaxOpsBeforeYield, index + 2)
+          )
+          if (first.pollUnsafe() === undefined) yielded++
+          first.interruptUnsafe()
+          const second = yield* Effect.forkChild(readRun(reader, run), { startImmediately: true })
+          yield* Fiber.await(first)
+          yield* TestClock.adjust(1)
+          const exit = second.pollUnsafe()
+          assert.isTrue(exit !== undefined && Exit.isSuccess(exit), `after ${index + 2} operations`)
+        }
+        assert.isAbove(yielded, 5)
       })
     )
   })

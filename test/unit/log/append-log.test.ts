@@ -387,6 +387,36 @@ describe("the start", () => {
     })
   )
 
+  it.effect("takes as long as the log is long, as long as it gets further", () =>
+    Effect.gen(function* () {
+      const { store, log } = yield* withTopic()
+      for (let segment = 1; segment <= 20; segment += 1) yield* inTime(commit(log, segment))
+      const slow: Store = {
+        ...store,
+        read: (range) => Effect.delay(store.read({ ...range, limit: 1 }), limits.metadataHungMs / 2)
+      }
+      const startedMs = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+      const late = yield* inTime(agentLog(slow, { seed: 2 }))
+      const tookMs = (yield* Effect.clockWith((clock) => clock.currentTimeMillis)) - startedMs
+      assert.isAbove(tookMs, 2 * limits.logStartMs)
+      assert.equal(digest(late.fold as Fold), digest(log.fold as Fold))
+    })
+  )
+
+  it.effect("is given up where rows come that do not follow on what was folded", () =>
+    Effect.gen(function* () {
+      const { store, log } = yield* withTopic()
+      for (let segment = 1; segment <= 3; segment += 1) yield* inTime(commit(log, segment))
+      const gap: Store = {
+        ...store,
+        read: (range) => Effect.map(store.read(range), (rows) => rows.filter((row) => row.seq !== 4))
+      }
+      const error = yield* inTime(Effect.flip(agentLog(gap, { seed: 2 })))
+      assert.equal(error.reason, "Unavailable")
+      assert.match(String(error.cause), /up to seq 3 and no further/)
+    })
+  )
+
   it.effect("waits for a database that is not there yet, but not for ever, and not for an operator", () =>
     Effect.gen(function* () {
       yield* setClock

@@ -6,8 +6,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Effect, Exit, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
+import * as memory from "#backends/object/memory.ts"
 import { limits } from "#core/model/limits.ts"
-import { type ObjectStore } from "#core/ports/object-store.ts"
+import { type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
 import { QuorumNotReached } from "#core/ports/segment-store.ts"
 import { segmentKey } from "#core/segment/segment-key.ts"
 import { type WorldBucket, holds, makeAddress, makeWorld, missingBuckets, timed } from "./quorum-world.ts"
@@ -54,6 +55,17 @@ const setMode = ({ plan }: WorldBucket, mode: Mode, index: number): Expected => 
   }
 }
 
+/** Takes every object, and fails every put: as a directory does whose name is there but cannot be brought to disk. */
+const neverSure = (bucket: string): ObjectStore => {
+  const inner = memory.make({ bucket })
+  const put: ObjectStore["put"] = (key, chunks) => {
+    const outcome = { reason: "Unavailable", outcome: "indefinite", operation: "put" } as const
+    const error = new ObjectStoreError({ ...outcome, bucket, key, cause: new Error("EIO") })
+    return Effect.andThen(Effect.ignore(inner.put(key, chunks)), Effect.fail(error))
+  }
+  return { ...inner, put }
+}
+
 const second = (values: ReadonlyArray<number>): number => values.toSorted((left, right) => left - right)[1]!
 
 describe("a write to three regions", () => {
@@ -98,7 +110,13 @@ describe("a write to three regions", () => {
 
   it.effect("releases the chunks when the last copy has ended, once, and never while one may still read them", () =>
     Effect.gen(function* () {
-      for (const [third, isReleased] of [["ok", true], ["slow", true], ["full", true], ["lost", true], ["hang", false]] as const) {
+      for (const [third, isReleased] of [
+        ["ok", true],
+        ["slow", true],
+        ["full", true],
+        ["lost", true],
+        ["hang", false]
+      ] as const) {
         const world = yield* makeWorld()
         world.buckets.forEach((each, index) => setMode(each, index === 2 ? third : "ok", index))
         let releases = 0
@@ -114,6 +132,46 @@ describe("a write to three regions", () => {
       assert.strictEqual(releases, 0, "the third copy is still being written")
       yield* TestClock.adjust(2_000)
       assert.strictEqual(releases, 1)
+    })
+  )
+
+  it.effect("releases the chunks where it fails before any copy was begun", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld()
+      let releases = 0
+      const released = (): void => void releases++
+      const unknownSet = { ...(yield* makeAddress), bucketSet: "local" }
+      yield* Effect.flip(world.store.write(unknownSet, CHUNKS, released))
+      assert.strictEqual(releases, 1)
+      for (const each of world.buckets.slice(1)) setMode(each, "hang", 0)
+      for (let index = 0; index < limits.putsInFlightPerBucket; index++) {
+        const address = yield* makeAddress
+        yield* Effect.forkChild(Effect.exit(world.store.write(address, CHUNKS)), { startImmediately: true })
+      }
+      yield* Effect.flip(world.store.write(yield* makeAddress, CHUNKS, released))
+      assert.strictEqual(releases, 2)
+    })
+  )
+
+  it.effect("releases the chunks where its caller went before a suspended bucket was called in", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld()
+      const [, second, third] = world.buckets
+      second!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
+      for (let index = 0; index < 3; index++) yield* timed(world.store.write(yield* makeAddress, CHUNKS), 10)
+      assert.strictEqual(world.status.buckets()[1]!.writes, "suspended")
+      third!.plan.add({ operation: "put", fault: { kind: "delay", ms: 50 } })
+      third!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
+      let releases = 0
+      const address = yield* makeAddress
+      const writing = yield* Effect.forkChild(
+        world.store.write(address, CHUNKS, () => releases++),
+        { startImmediately: true }
+      )
+      yield* Fiber.interrupt(writing)
+      yield* TestClock.adjust(limits.putTimeoutMs)
+      assert.strictEqual(releases, 1)
+      assert.strictEqual(world.status.counters.writesFailed, 1)
     })
   )
 
@@ -187,15 +245,40 @@ describe("an object that is there already", () => {
     })
   )
 
-  it.effect("is an acknowledgement where every reply was lost and its size is right", () =>
+  it.effect("is an acknowledgement where a reply was lost, the next put finds it there, and its size is right", () =>
     Effect.gen(function* () {
       const world = yield* makeWorld()
       const address = yield* makeAddress
-      world.buckets[0]!.plan.add({ operation: "put", fault: { kind: "lose-reply" } })
+      world.buckets[0]!.plan.add({ operation: "put", times: 1, fault: { kind: "lose-reply" } })
       const { exit } = yield* timed(world.store.write(address, CHUNKS))
       assert.isTrue(Exit.isSuccess(exit))
       assert.deepStrictEqual(yield* missingBuckets(world, address.segmentId), [])
-      assert.isAbove(world.status.counters.buckets["b1"]!.putRetries, 0)
+      assert.strictEqual(world.status.counters.buckets["b1"]!.putRetries, 1)
+    })
+  )
+
+  it.effect("is no acknowledgement where every put failed: it can be seen, but nobody promised to keep it", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld({
+        storeOf: (name) => (name === "b1" ? neverSure(name) : memory.make({ bucket: name }))
+      })
+      const address = yield* makeAddress
+      const { exit } = yield* timed(world.store.write(address, CHUNKS))
+      assert.deepStrictEqual(Exit.isSuccess(exit) ? exit.value.ackedBuckets : [], ["b2", "b3"])
+      assert.isTrue(yield* holds(world.buckets[0]!, segmentKey(address), BYTES))
+      assert.deepStrictEqual(yield* missingBuckets(world, address.segmentId), ["b1"])
+    })
+  )
+
+  it.effect("is no acknowledgement while its size cannot be asked for", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld()
+      const address = yield* makeAddress
+      const [first] = world.buckets
+      first!.plan.add({ operation: "put", times: 1, fault: { kind: "lose-reply" } })
+      first!.plan.add({ operation: "head", fault: { kind: "bucket-vanished" } })
+      yield* timed(world.store.write(address, CHUNKS))
+      assert.deepStrictEqual(yield* missingBuckets(world, address.segmentId), ["b1"])
     })
   )
 })
@@ -259,6 +342,68 @@ describe("a bucket that hangs", () => {
       yield* TestClock.adjust(limits.putStuckMs)
       assert.strictEqual(counters.lateBytes, 0)
       assert.strictEqual(counters.buckets["b3"]!.missingCopies, 13)
+    })
+  )
+
+  it.effect(
+    "keeps its slots also where the write fails at its deadline, until its puts end or are stuck too long",
+    () =>
+      Effect.gen(function* () {
+        const puts = { begun: 0, interrupted: 0 }
+        const hanging: ObjectStore["put"] = () =>
+          Effect.callback(() => {
+            puts.begun++
+            return Effect.sync(() => puts.interrupted++)
+          })
+        const stored: ObjectStore["put"] = () => Effect.void
+        const world = yield* makeWorld({
+          storeOf: (bucket) => ({ bucket, put: bucket === "b1" ? stored : hanging }) as unknown as ObjectStore
+        })
+        const slots = 2 * limits.putsInFlightPerBucket
+        const writing = yield* Effect.forEach(
+          Array.from({ length: limits.putsInFlightPerBucket + 4 }),
+          () => Effect.flatMap(makeAddress, (address) => Effect.flip(world.store.write(address, CHUNKS))),
+          { concurrency: "unbounded" }
+        ).pipe(Effect.forkChild({ startImmediately: true }))
+        yield* TestClock.adjust(limits.putTimeoutMs)
+        const [first] = yield* Fiber.join(writing)
+        assert.deepStrictEqual(first!.failures, ["b2: no answer in 10000 ms", "b3: no answer in 10000 ms"])
+        assert.deepStrictEqual(puts, { begun: slots, interrupted: 0 })
+        assert.strictEqual(world.status.buckets()[1]!.unfinishedPuts, limits.putsInFlightPerBucket)
+        assert.strictEqual(world.status.counters.lateBytes, slots * BYTES.length)
+        const { exit, tookMs } = yield* timed(world.store.write(yield* makeAddress, CHUNKS), 1)
+        assert.isTrue(Exit.isFailure(exit))
+        assert.strictEqual(tookMs, 0, "the buckets are left out")
+        assert.strictEqual(puts.begun, slots)
+        yield* TestClock.adjust(limits.putStuckMs)
+        assert.deepStrictEqual(puts, { begun: slots, interrupted: slots })
+        assert.strictEqual(world.status.counters.lateBytes, 0)
+        for (const each of world.status.buckets()) assert.strictEqual(each.unfinishedPuts, 0)
+      })
+  )
+
+  it.effect("is left out by the bytes of writes that failed at their deadline, and none of their puts gives way", () =>
+    Effect.gen(function* () {
+      const megabytes = Buffer.alloc(8 * 1024 * 1024)
+      const world = yield* makeWorld()
+      for (const each of world.buckets.slice(1))
+        each.plan.add({ operation: "put", fault: { kind: "hang", when: "before" } })
+      const writes = 1 + limits.lateCopyBytes / megabytes.length
+      const writing = yield* Effect.forEach(
+        Array.from({ length: writes }),
+        () => Effect.flatMap(makeAddress, (address) => Effect.exit(world.store.write(address, [megabytes]))),
+        { concurrency: "unbounded" }
+      ).pipe(Effect.forkChild({ startImmediately: true }))
+      yield* TestClock.adjust(limits.putTimeoutMs)
+      yield* Fiber.join(writing)
+      const { counters } = world.status
+      assert.strictEqual(counters.lateBytes, 2 * writes * megabytes.length)
+      assert.strictEqual(world.status.buckets()[1]!.unfinishedPuts, writes)
+      const error = yield* Effect.flip(world.store.write(yield* makeAddress, [megabytes]))
+      assert.match(error.message, /b2: left out: late copies hold \d+ bytes; b3: left out: late copies/)
+      assert.strictEqual(counters.lateCopiesAbandoned, 0)
+      yield* TestClock.adjust(limits.putStuckMs)
+      assert.strictEqual(counters.lateBytes, 0)
     })
   )
 
