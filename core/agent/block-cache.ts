@@ -41,6 +41,11 @@ export class BlockCache<Block extends { readonly byteLength: number }> {
     return this.#blocks.size
   }
 
+  /** Counts nothing, and is no use of the block. */
+  has(key: string): boolean {
+    return this.#blocks.has(key)
+  }
+
   /** The block, now the most recently used one. */
   get(key: string): Block | undefined {
     const block = this.#blocks.get(key)

@@ -127,6 +127,8 @@ const readShared = (reader: Reader, run: RunRef, key: string): Effect.Effect<Buf
   Effect.uninterruptibleMask((restore) => {
     let load = reader.loads.get(key)
     if (load === undefined) {
+      // Another reader's load may have ended since this one looked.
+      if (reader.cache.has(key)) return restore(asEffect(read(reader, run)))
       load = makeLoad(run, key)
       reader.loads.set(key, load)
       return Effect.andThen(startLoad(reader, load, run), restore(awaitShared(reader, load, run)))
@@ -135,6 +137,9 @@ const readShared = (reader: Reader, run: RunRef, key: string): Effect.Effect<Buf
     load.needed.set(run.byteOffset, run)
     return restore(awaitShared(reader, load, run))
   })
+
+const asEffect = (bytes: Buffer | Effect.Effect<Buffer, SegmentUnreadable>): Effect.Effect<Buffer, SegmentUnreadable> =>
+  Buffer.isBuffer(bytes) ? Effect.succeed(bytes) : bytes
 
 const awaitShared = (reader: Reader, load: Load, run: RunRef): Effect.Effect<Buffer, SegmentUnreadable> =>
   Deferred.await(load.done).pipe(

@@ -151,7 +151,7 @@ class FrameFuzzer {
     await this.#untilIdle(scripts)
     for (const script of scripts) this.#judge(script)
     if (this.#agent.closings.size > 0)
-      this.#fail(`log events of unknown peers: ${[...this.#agent.closings.keys()]}`, scripts)
+      this.#fail(`log events of unknown peers: ${[...this.#agent.closings.keys()].join(", ")}`, scripts)
   }
 
   #pieces(stream: Buffer): ReadonlyArray<Buffer> {

@@ -24,7 +24,10 @@ const bodyOf = (topic: string, text: string) => ({
     {
       name: topic,
       partitionData: [
-        { index: 0, records: buildBatch({ records: [{ key: null, value: Buffer.from(text) }], timestampMs: Date.now() }) }
+        {
+          index: 0,
+          records: buildBatch({ records: [{ key: null, value: Buffer.from(text) }], timestampMs: Date.now() })
+        }
       ]
     }
   ]
@@ -54,7 +57,10 @@ describe("order of pipelined produce requests", () => {
           yield* Effect.sleep(2)
         }
         const offsets = yield* Effect.promise(() => Promise.all(answers))
-        assert.deepStrictEqual(offsets, Array.from({ length: 12 }, (_, index) => index))
+        assert.deepStrictEqual(
+          offsets,
+          Array.from({ length: 12 }, (_, index) => index)
+        )
       }
     })
   )

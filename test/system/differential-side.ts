@@ -269,7 +269,7 @@ const isClosed = (error: unknown): boolean =>
 /** What brokers may list in any order. */
 const keyOf = (each: unknown): string => {
   if (typeof each !== "object" || each === null || Buffer.isBuffer(each)) return ""
-  const named = each as Readonly<Record<string, unknown>>
+  const named = each as Readonly<Record<string, string | number | null | undefined>>
   const index = named["index"] ?? named["partition"] ?? named["partitionIndex"] ?? named["apiKey"] ?? named["errorCode"]
   const name = named["name"] ?? named["topic"] ?? named["resourceName"] ?? named["key"]
   return `${String(name)} ${String(named["topicId"])} ${String(index ?? 0).padStart(12, "0")}`

@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { ByteBudget } from "#core/agent/byte-budget.ts"
-import { type AgentServices } from "#core/agent/handler.ts"
+import { type AgentServices, type RequestContext } from "#core/agent/handler.ts"
 import { fetch } from "#core/agent/handlers/01-fetch.ts"
 import { layer, RunReader } from "#core/agent/run-reader.ts"
 import { defaultSettings } from "#core/config/settings.ts"
@@ -96,13 +96,7 @@ const ask = (made: Made, { version, ...asked }: Asked) =>
         }
       ]
     } as unknown as RequestOf<typeof Fetch>
-    const context = {
-      apiVersion: version,
-      clientId: null,
-      listener: "local",
-      hold: () => {},
-      lease: undefined as never
-    }
+    const context = { apiVersion: version, hold: () => {} } as unknown as RequestContext
     const answer = (yield* fetch.make(services)(request, context)) as ResponseInput<typeof Fetch>
     return answer.responses[0]!.partitions[0]!
   }).pipe(
