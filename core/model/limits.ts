@@ -21,6 +21,8 @@ export const limits = {
   recordErrorsMax: 1_000,
   /** Log entries tell timestamps within this distance of 1970: further apart they would not be exact. */
   timestampMsMax: 2 ** 51,
+  /** The same for all batches of one request: they are checked in one turn of the event loop, some 10 ms per 10 MiB. */
+  requestBytesUncompressedMax: 512 * MiB,
   /** Nesting-free arrays still need a bound: elements of one array in a request. */
   arrayElementsMax: 100_000,
   /** Elements of all arrays of one message together: small elements must not become hundreds of times their bytes. */

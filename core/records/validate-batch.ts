@@ -45,6 +45,8 @@ export interface BatchAccepted {
   readonly producerEpoch: number
   readonly baseSequence: number
   readonly isTransactional: boolean
+  /** What the records take without compression. */
+  readonly uncompressedBytes: number
   /** A view of the client's bytes (lives as long as they do), or a re-compressed copy. */
   readonly batch: Buffer
 }
@@ -244,6 +246,7 @@ const accepted = (batch: Buffer, maxTimestampMs: number, rules: BatchRules): Bat
     producerEpoch: isIdempotent ? batchHeader.producerEpoch(batch, 0) : -1,
     baseSequence: isIdempotent ? batchHeader.baseSequence(batch, 0) : -1,
     isTransactional: batchHeader.isTransactional(batch, 0),
+    uncompressedBytes: cursor.bytes.length,
     batch: kept
   }
 }

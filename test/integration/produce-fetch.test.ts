@@ -8,8 +8,10 @@ import { Metadata } from "#core/protocol/api/03-metadata.ts"
 import { InitProducerId } from "#core/protocol/api/22-init-producer-id.ts"
 import { Produce } from "#core/protocol/api/00-produce.ts"
 import { errorCodes } from "#core/protocol/error-codes.ts"
+import { limits } from "#core/model/limits.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
 import { buildBatch } from "#core/records/build-batch.ts"
+import { CODEC_GZIP } from "#core/records/codec-id.ts"
 import * as batchHeader from "#core/records/batch-header.ts"
 import { RecordCursor } from "#core/records/record-cursor.ts"
 import { startCluster, type TestAgent, type TestCluster } from "./cluster.ts"
@@ -330,6 +332,37 @@ describe("produce checks", () => {
         )
         assert.deepStrictEqual(recordsOf((yield* fetch(east!, "t", { offset: 0 })).records), ["0:good"])
       })
+    )
+  )
+
+  it.live("what a request unfolds to is bounded: the batches beyond it are too large, those before it are kept", () =>
+    withCluster(
+      (_, [east]) =>
+        Effect.gen(function* () {
+          yield* createTopic(east!, "t")
+          const bomb = buildBatch({
+            records: [{ key: null, value: Buffer.alloc(60 * 1024 * 1024) }],
+            timestampMs: Date.now(),
+            codec: CODEC_GZIP
+          })
+          const answer = yield* Effect.promise(() =>
+            east!.request(Produce, 9, {
+              transactionalId: null,
+              acks: -1,
+              timeoutMs: 30_000,
+              topicData: [
+                { name: "t", partitionData: Array.from({ length: 12 }, (_unused, index) => ({ index, records: bomb })) }
+              ]
+            })
+          )
+          const codes = answer.responses[0]!.partitionResponses.map(({ errorCode }) => errorCode)
+          const kept = Math.floor(limits.requestBytesUncompressedMax / (60 * 1024 * 1024))
+          assert.deepStrictEqual(
+            codes,
+            codes.map((_unused, index) => (index < kept ? errorCodes.NONE : errorCodes.MESSAGE_TOO_LARGE))
+          )
+        }),
+      { "num.partitions": 12 }
     )
   )
 

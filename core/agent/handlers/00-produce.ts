@@ -48,12 +48,22 @@ interface Accepted extends PendingBatch {
   readonly slot: number
 }
 
+/** What the batches of one request may still take uncompressed: a hostile one must not keep the agent busy for minutes. */
+interface Unfolding {
+  roomBytes: number
+}
+
+const unfold = (unfolding: Unfolding, bytes: number): void => {
+  unfolding.roomBytes = Math.max(0, unfolding.roomBytes - bytes)
+}
+
 /** Checks one partition's records: a batch that may join the segment, or the refusal. */
 const check = (
   services: AgentServices,
   apiVersion: number,
   state: PartitionState,
-  records: Buffer | null
+  records: Buffer,
+  unfolding: Unfolding
 ): { readonly pending: PendingBatch } | { readonly refusal: (index: number) => PartitionAnswer } => {
   const config = effectiveTopicConfig(state.topic.configs)
   const result = validateProduced(records, {
@@ -65,10 +75,12 @@ const check = (
     timestampAfterMaxMs: config.timestampAfterMaxMs,
     nowMs: services.clock.currentTimeMillisUnsafe(),
     compressionType: config.compressionType,
-    uncompressedBytesMax: limits.batchBytesUncompressedMax
+    uncompressedBytesMax: Math.max(1, Math.min(limits.batchBytesUncompressedMax, unfolding.roomBytes))
   })
   if (!result.ok) {
     const { errorCode, message, recordErrors } = result
+    // It may have been unfolded up to its bound before it was refused.
+    if (errorCode === KAFKA.MESSAGE_TOO_LARGE) unfold(unfolding, limits.batchBytesUncompressedMax)
     return {
       refusal: (index) => ({
         ...refused(index, errorCode, message),
@@ -80,6 +92,7 @@ const check = (
       })
     }
   }
+  unfold(unfolding, result.uncompressedBytes)
   if (result.isTransactional) {
     return { refusal: (index) => refused(index, KAFKA.INVALID_TXN_STATE, "transactions are not supported yet") }
   }
@@ -106,6 +119,7 @@ const check = (
 /** Goes through the request: refusals are put into the answer at once, accepted batches come back for the segment. */
 const sort = (services: AgentServices, request: Request, apiVersion: number, certainty: Certainty) => {
   const accepted: Array<Accepted> = []
+  const unfolding: Unfolding = { roomBytes: limits.requestBytesUncompressedMax }
   const responses = request.topicData.map(({ name, topicId, partitionData }) => {
     const reference = referenceOf(name, topicId, apiVersion)
     const topic = findTopic(services.log.fold, reference)
@@ -116,7 +130,7 @@ const sort = (services: AgentServices, request: Request, apiVersion: number, cer
         answers.push(refused(index, state))
         continue
       }
-      const checked = check(services, apiVersion, state, records ?? NO_RECORDS)
+      const checked = check(services, apiVersion, state, records ?? NO_RECORDS, unfolding)
       if ("refusal" in checked) answers.push(checked.refusal(index))
       else {
         accepted.push({ ...checked.pending, state, answers, slot: answers.length })
