@@ -78,6 +78,8 @@ export interface PlannedFetch {
   readonly bytesMax: number
   /** What the runs hold together: the answer is hardly larger. */
   readonly bytesEstimated: number
+  /** What the blocks hold that the runs are in. */
+  readonly blockBytes: number
 }
 
 /** Bytes that the run holds from the offset on, by the share of its offsets. */
@@ -154,7 +156,12 @@ export const planFetch = (wanted: ReadonlyArray<WantedPartition>, bytesMax: numb
     bytesEstimated += Math.min(bytes, Math.max(each.bytesMax, 1))
     partitions.push({ wanted: each, highWatermark, runs, blocks })
   }
-  return { partitions, bytesMax, bytesEstimated: Math.min(bytesEstimated, Math.max(bytesMax, 1)) }
+  return {
+    partitions,
+    bytesMax,
+    bytesEstimated: Math.min(bytesEstimated, Math.max(bytesMax, 1)),
+    blockBytes: wantedBlocks.bytes
+  }
 }
 
 /**
@@ -167,19 +174,31 @@ export const readPlan = (
   hold: RequestContext["hold"]
 ): Effect.Effect<FetchRead> => {
   const highWatermarks = new Map(planned.partitions.map(({ wanted, highWatermark }) => [wanted, highWatermark]))
-  const { bytesEstimated } = planned
+  const { bytesEstimated, blockBytes } = planned
   if (bytesEstimated === 0) return Effect.succeed({ answers: new Map(), highWatermarks, bytes: 0 })
+  const { fetchBudget } = services
+  const held = { blockBytes: 0 }
+  const letBlocksGo = () => {
+    fetchBudget.release(held.blockBytes)
+    held.blockBytes = 0
+  }
+  // The answer's bytes until the socket has taken them, and the blocks that they are cut from until they are cut.
   const reserve = Effect.callback<void>((resume) => {
-    const giveUp = services.fetchBudget.reserve(bytesEstimated, () => {
-      hold(() => services.fetchBudget.release(bytesEstimated))
+    const giveUp = fetchBudget.reserve(bytesEstimated + blockBytes, () => {
+      held.blockBytes = blockBytes
+      hold(() => {
+        fetchBudget.release(bytesEstimated)
+        letBlocksGo()
+      })
       resume(Effect.void)
     })
     return Effect.sync(giveUp)
   })
-  return Effect.map(Effect.andThen(reserve, loadAll(services, planned)), (loaded) => ({
-    ...slice(planned, loaded),
-    highWatermarks
-  }))
+  return Effect.map(Effect.andThen(reserve, loadAll(services, planned)), (loaded) => {
+    const read = slice(planned, loaded)
+    letBlocksGo()
+    return { ...read, highWatermarks }
+  })
 }
 
 /** The run's verified, stamped bytes; undefined where no bucket has them. */
