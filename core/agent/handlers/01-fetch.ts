@@ -21,7 +21,6 @@ import { ERROR_UNSETTLED, KAFKA } from "../kafka-error.ts"
 import {
   type Certainty,
   checkLeaderEpoch,
-  errorOfMissing,
   findPartition,
   findTopic,
   settleFold,
@@ -115,9 +114,9 @@ const answerPartition = (
     return { ...refused(partitionIndex, each.wanted), abortedTransactions: isMissing ? [] : null }
   }
   const { state } = each.wanted
-  // Deleted while the request waited: the fold says so, nothing else needs to be asked.
+  // Deleted while the request waited. Kafka says so by this code also to those who asked by id.
   if (services.log.fold.topicById(state.topic.topicId) === undefined) {
-    return refused(partitionIndex, errorOfMissing(each.reference, "settled"))
+    return refused(partitionIndex, KAFKA.UNKNOWN_TOPIC_OR_PARTITION)
   }
   const answered = read.answers.get(each.wanted)
   return {
