@@ -17,7 +17,8 @@ export const run = (args: ReadonlyArray<string>): Effect.Effect<void, CommandFai
       })
       child.once("error", (error) => resume(failed(`cannot start the benchmarks: ${error.message}`)))
       child.once("exit", (code, signal) => {
-        resume(code === 0 ? Effect.void : failed(`the benchmarks ended with ${signal ?? `exit code ${code}`}`))
+        const why = `the benchmarks ended with ${signal ?? `exit code ${code}`}`
+        resume(code === 0 ? Effect.void : code === 2 ? invalid(why) : failed(why))
       })
       return Effect.sync(() => child.kill("SIGTERM"))
     })

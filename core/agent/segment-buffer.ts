@@ -13,6 +13,7 @@ import { Clock, Context, Deferred, Effect, Fiber, Latch, Layer, type Scope } fro
 import { type BatchAnswer, type BatchSummary, type CommitSegment } from "#core/log/command.ts"
 import { CommitLog, CommitLogError } from "#core/log/commit-log.ts"
 import { assert } from "#core/model/assert.ts"
+import { limits } from "#core/model/limits.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { type QuorumNotReached, SegmentStore } from "#core/ports/segment-store.ts"
 import { type SealedSegment, SegmentBuilder } from "#core/segment/segment-builder.ts"
@@ -103,6 +104,8 @@ interface BufferState {
   /** Open while another segment may be put in flight. */
   readonly room: Latch.Latch
   inFlight: number
+  /** When a failed segment was last told of, and how many have failed since without being told. */
+  readonly told: { atMs: number; untold: number }
   /** In flight, in order. */
   readonly flying: Set<OpenSegment>
   /** Closed before the open one: it was full, or a topic's timestamp type changed. */
@@ -125,6 +128,7 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
     full: yield* Latch.make(false),
     room: yield* Latch.make(true),
     inFlight: 0,
+    told: { atMs: Number.NEGATIVE_INFINITY, untold: 0 },
     flying: new Set(),
     closedEarly: [],
     current: open(),
@@ -284,8 +288,22 @@ const writeAndCommit = Effect.fnUntraced(function* (
 const failed = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment, error: BatchFailure) {
   state.metrics.counters.segmentsFailed++
   doomFollowers(state, segment)
-  yield* Effect.logWarning("segment not committed", { error: error.message, batches: segment.waiting.length })
+  yield* tellFailure(state, segment, error)
   settle(segment.waiting, () => error)
+})
+
+/** Clients try again and again: one event a while says it for all. */
+const tellFailure = Effect.fnUntraced(function* ({ told }: BufferState, segment: OpenSegment, error: BatchFailure) {
+  const nowMs = yield* Clock.currentTimeMillis
+  if (nowMs - told.atMs < limits.segmentFailureToldMs) {
+    told.untold++
+    return
+  }
+  const { untold } = told
+  told.atMs = nowMs
+  told.untold = 0
+  const batches = segment.waiting.length
+  yield* Effect.logWarning("segment not committed", { error: error.message, batches, othersSinceLast: untold })
 })
 
 /**

@@ -64,6 +64,10 @@ export const gaps: ReadonlyArray<Gap> = [
     reason: "there are no transactions yet"
   },
   {
+    where: /^FindCoordinator v\d type 1/,
+    reason: "there are no transactions yet, and this is where clients take a refusal as final"
+  },
+  {
     where: /^Produce v\d+ verdict: batch length 2147483647\/.*\/errorCode/,
     reason: "Kafka overflows and says UNKNOWN_SERVER_ERROR; we say INVALID_RECORD"
   },

@@ -1,12 +1,13 @@
 // Goal: when segments close, in which order they are committed, and who gets which answer.
 // Method: a store and a log whose answers the test gives, on the test clock.
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Layer } from "effect"
+import { Deferred, Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { type BatchOutcome, type PendingBatch, SegmentBuffer } from "#core/agent/segment-buffer.ts"
 import { type CommitSegment } from "#core/log/command.ts"
 import { CommitLog, CommitLogError } from "#core/log/commit-log.ts"
 import { createFold } from "#core/log/fold.ts"
+import { limits } from "#core/model/limits.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { QuorumNotReached, SegmentStore, type SegmentWritten } from "#core/ports/segment-store.ts"
 import { buildBatch } from "#core/records/build-batch.ts"
@@ -198,6 +199,27 @@ describe("SegmentBuffer", () => {
       assert.strictEqual(kept.value!.length, 1)
     })
   )
+
+  it.effect("tells of failed segments once a while, and how many it did not tell of", () => {
+    const events: Array<unknown> = []
+    const logger = Logger.layer([Logger.make<unknown, void>(({ message }) => void events.push(message))])
+    return Effect.gen(function* () {
+      const { append, writes, settle } = yield* setUp({ flushIntervalMs: 0 })
+      const lose = Effect.fnUntraced(function* () {
+        append(pending(0))
+        yield* settle
+        const { segmentId, done } = writes.at(-1)!
+        yield* Deferred.fail(done, new QuorumNotReached({ segmentId, needed: 2, acked: [], failures: [] }))
+        yield* settle
+      })
+      for (let index = 0; index < 4; index++) yield* lose()
+      assert.strictEqual(events.length, 1)
+      yield* TestClock.adjust(limits.segmentFailureToldMs)
+      yield* lose()
+      assert.strictEqual(events.length, 2)
+      assert.deepInclude((events[1] as ReadonlyArray<unknown>)[1], { othersSinceLast: 3 })
+    }).pipe(Effect.provide(logger))
+  })
 
   it.effect("loses what a producer handed in behind a lost batch as well, and nobody else's", () =>
     Effect.gen(function* () {
