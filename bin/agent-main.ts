@@ -28,9 +28,11 @@ import { tellSupervisor } from "./agent-message.ts"
 import { observeAgent } from "./agent-metrics.ts"
 import { openBuckets } from "./buckets.ts"
 import { type CommandFailed, failed, invalid } from "./command-failed.ts"
+import { refuseMissingDatabase } from "./database-missing.ts"
 import * as HttpServer from "./http-server.ts"
 import { type InstrumentedMetadata, instrument } from "./instrumented-metadata.ts"
 import { type LogWriter, makeLogWriter } from "./log-writer.ts"
+import { checkPort } from "./port-check.ts"
 import * as Readiness from "./readiness.ts"
 import * as Telemetry from "./telemetry.ts"
 import { threadProgram } from "./thread-program.ts"
@@ -85,20 +87,25 @@ interface AgentOptions extends AgentFlags {
 const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Return<void, CommandFailed, Scope.Scope> {
   const { name, region, zone, version, topology } = options
   const telemetry = yield* Telemetry.make({ agent: name, region, zone, version })
+  yield* requireFreePort(options)
   let notReady = (): ReadonlyArray<string> => ["the agent is starting"]
+  let degraded = (): ReadonlyArray<string> => []
   const httpPort = yield* HttpServer.listen({
     host: options.httpHost ?? options.host,
     port: options.httpPort,
     notReady: () => notReady(),
+    degraded: () => degraded(),
     serveMetrics: telemetry.serveMetrics
   }).pipe(Effect.mapError((error) => explainListenError(error, "--http-port")))
   const buckets = yield* openBuckets(topology.buckets)
+  if (topology.metadata.kind !== "memory") yield* refuseMissingDatabase(topology.metadata.file, buckets)
   const metadata = yield* openMetadata(topology)
   const running = Effect.gen(function* () {
     const membership = yield* Membership.Membership
     const { port } = yield* Agent.Agent
     const readiness = yield* Readiness.make({ bucketSet: topology.bucketSets.get(QUORUM_SET)!, buckets })
     notReady = readiness.notReady
+    degraded = readiness.degraded
     yield* observeAgent({
       listener: LISTENER,
       buckets,
@@ -156,6 +163,15 @@ const openMetadata = ({ metadata }: Topology): Effect.Effect<InstrumentedMetadat
     ? MemoryMetadata.make
     : SqliteMetadata.make({ file: metadata.file, fsync: metadata.fsync, ...threadProgram("sqlite-worker") })
   ).pipe(Effect.map(instrument), Effect.mapError(explain))
+
+/**
+ * The Kafka listener opens last, when the agent has taken its name among the members: a port that is in use must be found out
+ * before that, or a start that fails would take the name from the agent that runs.
+ */
+const requireFreePort = Effect.fnUntraced(function* ({ host, port }: AgentOptions) {
+  const state = port === 0 ? "free" : yield* checkPort(host, port)
+  if (state !== "free") return yield* invalid(`port ${port} is ${state}: choose another with --port`)
+})
 
 /** An agent that listens on all addresses tells clients its host's name. */
 const advertisedHost = ({ advertisedHost: told, host }: AgentOptions): string =>

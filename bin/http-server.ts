@@ -3,6 +3,7 @@
  *
  * - /live answers 200 while the process turns its event loop: a failed probe means "restart it".
  * - /ready answers 200 while this agent can serve clients, else 503 with the reasons as JSON: "send clients elsewhere".
+ *   A 200 names in `degraded` what is not well all the same: nothing to act upon for a load balancer, but for people.
  * - /metrics is what Prometheus scrapes.
  *
  * Answers come from memory alone, so that a probe is quick also while the database or a bucket hangs. Connections,
@@ -20,6 +21,8 @@ export interface HttpOptions {
   readonly port: number
   /** Why the agent is not ready; empty: it is. From memory, at once. */
   readonly notReady: () => ReadonlyArray<string>
+  /** What is not well while the agent can serve all the same; told where it is ready. From memory, at once. */
+  readonly degraded?: () => ReadonlyArray<string>
   readonly serveMetrics: RequestListener
 }
 
@@ -64,9 +67,9 @@ const answer = (options: HttpOptions, request: IncomingMessage, response: Server
       return sendJson(response, 200, { status: "live" })
     case "/ready": {
       const reasons = options.notReady()
-      return reasons.length === 0
-        ? sendJson(response, 200, { status: "ready" })
-        : sendJson(response, 503, { status: "not ready", reasons })
+      if (reasons.length > 0) return sendJson(response, 503, { status: "not ready", reasons })
+      const degraded = options.degraded?.() ?? []
+      return sendJson(response, 200, degraded.length === 0 ? { status: "ready" } : { status: "ready", degraded })
     }
     case "/metrics":
       return options.serveMetrics(request, response)

@@ -1,9 +1,11 @@
 /**
  * Whether an agent can serve clients: what /ready answers, kept in memory.
  *
- * A loop asks the log for its newest entry, as a question for the latest offset would, and looks into buckets that writes
- * leave out; /ready itself never waits. Those buckets must be asked here: an agent that is not ready gets no writes, and
- * without writes it would never notice that its buckets are back.
+ * Loops ask the log for its newest entry, as a question for the latest offset would, and each bucket for one key; /ready
+ * itself never waits. All buckets must be asked here, traffic or not: an agent without writes would neither notice that
+ * its buckets are gone, nor that they are back. What they answer goes to the quorum, which judges it.
+ *
+ * A bucket that leaves the ack path, or is back, is told in one log event: changes only, never a failed call.
  *
  * A fold that has stopped is not a matter of readiness but the agent's end: `foldStopped` says so.
  */
@@ -11,12 +13,14 @@ import { Clock, Deferred, Effect, type Scope } from "effect"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { limits } from "#core/model/limits.ts"
 import { type TopologyBucketSet, failureDomainOf } from "#regions/topology.ts"
-import { QuorumStatus } from "#replication/quorum/quorum.ts"
+import { type BucketStatus, QuorumStatus } from "#replication/quorum/quorum.ts"
 import { type OpenedBucket } from "./buckets.ts"
 
 export interface Readiness {
   /** Empty: ready. */
   readonly notReady: () => ReadonlyArray<string>
+  /** What is not well, whether the agent is ready or not. */
+  readonly degraded: () => ReadonlyArray<string>
   /** To be called when the listener is open. */
   readonly listening: () => void
   /** Ends with the reason when the fold has stopped; never otherwise. */
@@ -27,8 +31,10 @@ interface State {
   isListening: boolean
   /** When the log last answered. */
   answeredAtMs: number
-  /** Suspended buckets that answered when they were last asked. */
+  /** Buckets that answered when they were last asked. */
   readonly answering: Set<string>
+  /** Buckets whose absence was told, and since when they are away. */
+  readonly awaySinceMs: Map<string, number>
 }
 
 interface Options {
@@ -42,9 +48,17 @@ export const make = (options: Options): Effect.Effect<Readiness, never, CommitLo
     const clock = yield* Clock.Clock
     const stopped = yield* Deferred.make<string>()
     // The log was read when it was opened, so it has just answered.
-    const state: State = { isListening: false, answeredAtMs: clock.currentTimeMillisUnsafe(), answering: new Set() }
-    yield* Effect.forkScoped(repeated(probeLog(state, stopped)))
-    yield* Effect.forEach(options.buckets, (bucket) => Effect.forkScoped(repeated(probeBucket(state, quorum, bucket))))
+    const state: State = {
+      isListening: false,
+      answeredAtMs: clock.currentTimeMillisUnsafe(),
+      answering: new Set(),
+      awaySinceMs: new Map()
+    }
+    yield* Effect.forkScoped(repeated(probeLog(state, stopped), limits.readinessProbeMs))
+    yield* Effect.forkScoped(repeated(tellChanges(state, quorum), limits.readinessProbeMs))
+    yield* Effect.forEach(options.buckets, (bucket) =>
+      Effect.forkScoped(repeated(probeBucket(state, quorum, bucket), limits.bucketProbeMs))
+    )
     return {
       notReady: () => {
         const reasons: Array<string> = []
@@ -53,7 +67,13 @@ export const make = (options: Options): Effect.Effect<Readiness, never, CommitLo
         if (silentMs > limits.readinessStaleMs) {
           reasons.push(`the database has not answered for ${Math.round(silentMs / 1000)} s`)
         }
-        return [...reasons, ...quorumProblem(options, quorum, state)]
+        return [...reasons, ...quorumProblem(options, quorum, state, clock.currentTimeMillisUnsafe())]
+      },
+      degraded: () => {
+        const away = new Set(quorum.buckets().flatMap(({ name, writes }) => (writes === "healthy" ? [] : [name])))
+        return membersOf(options)
+          .filter(({ bucket: { name }, isOpen }) => !isOpen() || away.has(name))
+          .map(({ bucket: { name } }) => `bucket ${name} does not take writes`)
       },
       listening: () => {
         state.isListening = true
@@ -62,8 +82,8 @@ export const make = (options: Options): Effect.Effect<Readiness, never, CommitLo
     }
   })
 
-const repeated = (probe: Effect.Effect<void, never, CommitLog>): Effect.Effect<never, never, CommitLog> =>
-  Effect.forever(Effect.andThen(probe, Effect.sleep(limits.readinessProbeMs)))
+const repeated = <R>(probe: Effect.Effect<void, never, R>, pauseMs: number): Effect.Effect<never, never, R> =>
+  Effect.forever(Effect.andThen(probe, Effect.sleep(pauseMs)))
 
 const probeLog = Effect.fnUntraced(function* (state: State, stopped: Deferred.Deferred<string>) {
   const log = yield* CommitLog
@@ -79,23 +99,58 @@ const probeBucket = Effect.fnUntraced(function* (
   quorum: QuorumStatus["Service"],
   { bucket: { name, store } }: OpenedBucket
 ) {
-  const isSuspended = quorum.buckets().some((status) => status.name === name && status.writes === "suspended")
-  if (!isSuspended) return void state.answering.delete(name)
-  const answer = yield* Effect.result(Effect.timeout(store.list({ prefix: "", limit: 1 }), limits.getTimeoutMs))
+  const answer = yield* store.list({ prefix: "", limit: 1 }).pipe(
+    Effect.mapError((error) => error.message),
+    Effect.timeoutOrElse({
+      duration: limits.bucketProbeTimeoutMs,
+      orElse: () => Effect.fail(`no answer in ${limits.bucketProbeTimeoutMs} ms to a question for one key`)
+    }),
+    Effect.result
+  )
   if (answer._tag === "Success") state.answering.add(name)
   else state.answering.delete(name)
+  quorum.probed(name, answer._tag === "Success" ? { kind: "answered" } : { kind: "failed", why: answer.failure })
 })
+
+const tellChanges = Effect.fnUntraced(function* (state: State, quorum: QuorumStatus["Service"]) {
+  const nowMs = yield* Clock.currentTimeMillis
+  for (const { name, awaySinceMs, failure, copiesMissed } of quorum.buckets()) {
+    const toldSinceMs = state.awaySinceMs.get(name)
+    if (awaySinceMs !== undefined && toldSinceMs === undefined) {
+      state.awaySinceMs.set(name, awaySinceMs)
+      yield* Effect.logWarning("bucket left the ack path", { bucket: name, why: failure?.why ?? "unknown" })
+    } else if (awaySinceMs === undefined && toldSinceMs !== undefined) {
+      state.awaySinceMs.delete(name)
+      yield* Effect.logInfo("bucket is back in the ack path", {
+        bucket: name,
+        awayMs: nowMs - toldSinceMs,
+        copiesMissed
+      })
+    }
+  }
+})
+
+const membersOf = ({ bucketSet, buckets }: Options): ReadonlyArray<OpenedBucket> =>
+  buckets.filter(({ bucket }) => bucketSet.buckets.includes(bucket.name))
 
 /** Empty where buckets in enough failure domains would take a write. */
 const quorumProblem = (
-  { bucketSet, buckets }: Options,
+  options: Options,
   quorum: QuorumStatus["Service"],
-  state: State
+  state: State,
+  nowMs: number
 ): ReadonlyArray<string> => {
-  const status = new Map(quorum.buckets().map((bucket) => [bucket.name, bucket.writes]))
-  const isUsable = ({ bucket: { name }, isOpen }: OpenedBucket): boolean =>
-    isOpen() && (status.get(name) === "healthy" || state.answering.has(name))
-  const members = buckets.filter(({ bucket }) => bucketSet.buckets.includes(bucket.name))
+  const { bucketSet } = options
+  const status = new Map(quorum.buckets().map((bucket) => [bucket.name, bucket]))
+  // An answer is not enough right after a put has failed: full and read-only buckets answer too.
+  const mayWork = ({ name, writes, failure }: BucketStatus): boolean =>
+    writes === "healthy" ||
+    (state.answering.has(name) && nowMs - (failure?.atMs ?? -Infinity) >= limits.bucketFailureBelievedMs)
+  const isUsable = ({ bucket: { name }, isOpen }: OpenedBucket): boolean => {
+    const known = status.get(name)
+    return isOpen() && known !== undefined && mayWork(known)
+  }
+  const members = membersOf(options)
   const usable = members.filter(isUsable)
   const domains = new Set(usable.map(({ bucket }) => failureDomainOf(bucket, bucketSet.failureDomain)))
   if (domains.size >= bucketSet.writes) return []

@@ -3,7 +3,7 @@
  * times, but looks out for him now and then and lets him in as soon as he is on time again.
  *
  * (state, event, now) -> state; no clock, no timer, no I/O. A bucket is `healthy`, or `suspended` after
- * limits.bucketStrikesMax failures or slow answers in a row. A suspended bucket is tried with one real call at a time (a
+ * limits.bucketStrikesMax failures or slow answers in a row (or one that leaves no doubt). A suspended bucket is tried with one real call at a time (a
  * probe), at growing distances; one good answer brings it back at once. The judge only speeds things up: whether a write
  * is durable is decided by acknowledgements, never by health.
  *
@@ -29,6 +29,10 @@ export type HealthEvent =
   | { readonly kind: "answered"; readonly durationMs: number }
   /** An error that says something of the bucket (not "no such key"), a timeout, or an answer nobody waited for longer. */
   | { readonly kind: "failed" }
+  /** It surely takes nothing for a while: no room left, or nobody there. Suspends at once. */
+  | { readonly kind: "gone" }
+  /** The caller gave the call up for reasons of its own, which says nothing of the bucket. */
+  | { readonly kind: "abandoned" }
 
 export const healthy: Health = {
   status: "healthy",
@@ -52,6 +56,10 @@ export const judge = (health: Health, event: HealthEvent, nowMs: number): Health
       return event.durationMs <= limits.bucketSlowMs ? healthy : struck(health, nowMs)
     case "failed":
       return struck(health, nowMs)
+    case "gone":
+      return struck({ ...health, strikes: limits.bucketStrikesMax }, nowMs)
+    case "abandoned":
+      return { ...health, probingSinceMs: undefined }
   }
 }
 

@@ -6,6 +6,14 @@ export interface SqliteOptions {
   readonly file: string
   /** False: a crash of the machine may take the last commits with it; a crash of the process takes nothing. */
   readonly fsync: boolean
+  /** The file that an earlier thread had open: no other will do. */
+  readonly expected?: FileIdentity | undefined
+}
+
+/** What a path named at some time. */
+export interface FileIdentity {
+  readonly device: bigint
+  readonly inode: bigint
 }
 
 export interface Operations {
@@ -42,6 +50,8 @@ export interface Failure {
   readonly reason: "Unavailable" | "Misconfigured" | "Corrupt"
   readonly outcome: "definite" | "indefinite"
   readonly message: string
+  /** The file was removed or replaced while it was open: every later call fails alike. */
+  readonly isFileLost?: true
 }
 
 export type Response =
@@ -52,4 +62,7 @@ export type Response =
 export type ToWorker = ReadonlyArray<Request> | "close"
 
 /** From it: first whether the database is open, then answers. */
-export type FromWorker = { readonly opened: true } | { readonly failed: Failure } | ReadonlyArray<Response>
+export type FromWorker =
+  | { readonly opened: true; readonly identity?: FileIdentity }
+  | { readonly failed: Failure }
+  | ReadonlyArray<Response>

@@ -15,6 +15,7 @@ import { limits } from "#core/model/limits.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
 import type { AgentRecord, LogRow, LogTail, MissingCopy } from "#core/ports/metadata-store.ts"
 import type { FromWorker, Operations, Request, Response, SqliteOptions, ToWorker } from "./sqlite-messages.ts"
+import { identityBeforeOpening, OpenedFile } from "./sqlite-file.ts"
 import { failureOf, openDatabase, SQLITE_CONSTRAINT_PRIMARYKEY, sqliteCodeOf, whileBusy } from "./sqlite-open.ts"
 import { NOW_MS } from "./sqlite-schema.ts"
 
@@ -135,6 +136,27 @@ const answer = (operations: Operations, { id, operation, argument }: Request): R
   }
 }
 
+/**
+ * Nothing is run on a file that has lost its name, and nothing acknowledged that may have been written to one: the second
+ * look is taken after the commit, so what was acknowledged was in the file that the path named.
+ */
+const answerAll = (
+  file: OpenedFile,
+  operations: Operations,
+  requests: ReadonlyArray<Request>
+): ReadonlyArray<Response> => {
+  const mustLook = requests.some(({ operation }) => operation === "append")
+  const before = file.problem(mustLook)
+  if (before !== undefined) return requests.map(({ id }) => ({ id, failure: before }))
+  const responses = requests.map((request) => answer(operations, request))
+  const after = mustLook ? file.problem(true) : undefined
+  if (after === undefined) return responses
+  return requests.map(({ id, operation }) => ({
+    id,
+    failure: { ...after, outcome: READS.has(operation) ? "definite" : "indefinite" }
+  }))
+}
+
 /** Entries were made for these answers alone: they move to the agent's thread. */
 const movableOf = (responses: ReadonlyArray<Response>): Array<ArrayBuffer> => {
   const buffers: Array<ArrayBuffer> = []
@@ -153,12 +175,16 @@ const serve = (): void => {
   const post = (message: FromWorker, movable: Array<ArrayBuffer> = []): void => port.postMessage(message, movable)
   let database: DatabaseSync
   let operations: Operations
+  let file: OpenedFile
   try {
-    database = openDatabase(workerData as SqliteOptions)
+    const options = workerData as SqliteOptions
+    const before = identityBeforeOpening(options)
+    database = openDatabase(options)
     operations = operationsOf(
       database,
       whileBusy(() => prepare(database))
     )
+    file = new OpenedFile(options.file, before)
   } catch (error) {
     post({ failed: failureOf(error, "read") })
     return port.close()
@@ -168,10 +194,10 @@ const serve = (): void => {
       database.close()
       return port.close()
     }
-    const responses = message.map((request) => answer(operations, request))
+    const responses = answerAll(file, operations, message)
     post(responses, movableOf(responses))
   })
-  post({ opened: true })
+  post({ opened: true, identity: file.identity })
 }
 
 serve()

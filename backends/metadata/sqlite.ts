@@ -4,6 +4,9 @@
  * Statements run on a thread of their own (sqlite-worker.ts). This side sends it the calls of one turn of the event loop
  * together, sorts what comes back, and knows what a lost thread means: calls that it had may have taken effect. It never
  * retries a call; a crashed thread is started again by a later call, after a pause that grows while it keeps crashing.
+ *
+ * Where the file was removed or replaced under the thread (sqlite-file.ts), that is said once, as an error, and every later
+ * call fails; no other file is ever opened in its stead.
  */
 import { Worker } from "node:worker_threads"
 import { Deferred, Effect, Exit, Layer, type Scope } from "effect"
@@ -11,6 +14,7 @@ import { limits } from "#core/model/limits.ts"
 import { MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
 import {
   type Failure,
+  type FileIdentity,
   type FromWorker,
   type Operation,
   type Operations,
@@ -95,6 +99,11 @@ class SqliteConnection {
   private crashes = 0
   private restartAtMs = 0
   private isClosed = false
+  /** Of the file that the first thread opened: a later thread opens no other. */
+  private identity: FileIdentity | undefined
+  /** That file has lost its name: no call is sent any more. */
+  private fileLost: Failure | undefined
+  private isLossTold = false
   private exited: Promise<void> = Promise.resolve()
 
   constructor(options: SqliteStoreOptions) {
@@ -118,8 +127,15 @@ class SqliteConnection {
     return Effect.timeoutOrElse(call, {
       duration: limits.metadataTimeoutMs,
       orElse: () => Effect.fail(timedOut(operation, outcomeOf(operation)))
-    })
+    }).pipe(Effect.tapError(() => this.tellLoss))
   }
+
+  private readonly tellLoss: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.fileLost === undefined || this.isLossTold) return Effect.void
+    this.isLossTold = true
+    const { message } = this.fileLost
+    return Effect.logError("the metadata database is lost; nothing is acknowledged any more", { error: message })
+  })
 
   /** Answers what was sent before, then ends. */
   async close(): Promise<void> {
@@ -136,6 +152,7 @@ class SqliteConnection {
 
   /** Why a call cannot even be sent. */
   private refusal(): Failure | undefined {
+    if (this.fileLost !== undefined) return this.fileLost
     const why = this.isClosed
       ? "the database is closed"
       : this.unanswered >= limits.metadataRequestsInFlight
@@ -164,7 +181,7 @@ class SqliteConnection {
   private spawn(): void {
     const { file, fsync, workerUrl } = this.options
     const worker = new Worker(workerUrl ?? new URL("./sqlite-worker.ts", import.meta.url), {
-      workerData: { file, fsync } satisfies SqliteOptions,
+      workerData: { file, fsync, expected: this.identity } satisfies SqliteOptions,
       name: "meridian-sqlite"
     })
     watchThread(worker, "database thread")
@@ -184,9 +201,11 @@ class SqliteConnection {
 
   private receive(message: FromWorker): void {
     if ("opened" in message) {
+      this.identity ??= message.identity
       Deferred.doneUnsafe(this.opened, Exit.void)
     } else if ("failed" in message) {
       // It had no call yet: whatever waits was never run.
+      this.noteLoss(message.failed)
       this.failAll((operation) => errorOf(operation, message.failed))
     } else {
       this.crashes = 0
@@ -194,8 +213,13 @@ class SqliteConnection {
     }
   }
 
+  private noteLoss(failure: Failure): void {
+    if (failure.isFileLost === true) this.fileLost ??= { ...failure, outcome: "definite" }
+  }
+
   private answer(response: Response): void {
     this.unanswered -= 1
+    if ("failure" in response) this.noteLoss(response.failure)
     const pending = this.pending.get(response.id)
     if (pending === undefined) return
     this.pending.delete(response.id)

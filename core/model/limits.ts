@@ -153,6 +153,15 @@ export const limits = {
   /** Pause before the first probe of a suspended bucket; doubled up to the maximum while probes fail. */
   bucketProbeDelayMs: 1_000,
   bucketProbeDelayMaxMs: 30_000,
+  /** Each agent asks each bucket for one key so often, with or without traffic, and waits so long for the answer. */
+  bucketProbeMs: 2_000,
+  bucketProbeTimeoutMs: 2_500,
+  /** Such questions in a row without answer (and without a put that went through) before the bucket leaves the path. */
+  bucketProbeFailuresMax: 2,
+  /** A bucket that answers such questions counts as working again so long after its last failed put. */
+  bucketFailureBelievedMs: 15_000,
+  /** A suspended bucket that answers such questions is back so long after its last failure; above the longest probe. */
+  bucketForgivenMs: 60_000,
 
   // --- commit log -----------------------------------------------------------------------------------------------
   /** Bytes of one log entry. */
@@ -289,4 +298,12 @@ assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is 
 assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")
 assert(limits.readHedgeDelayMs < limits.getTimeoutMs, "a read is hedged before it times out")
 assert(limits.bucketSlowMs < limits.putTimeoutMs, "a slow put is slower than a good one and faster than a lost one")
+assert(
+  limits.bucketProbeFailuresMax * (limits.bucketProbeMs + limits.bucketProbeTimeoutMs) <= 10_000,
+  "an agent without traffic knows within some seconds that a bucket is gone"
+)
+assert(
+  limits.bucketProbeDelayMaxMs + limits.putTimeoutMs < limits.bucketForgivenMs,
+  "a bucket is not forgiven while puts try it"
+)
 assert(limits.arrayElementsMax <= limits.messageElementsMax, "one array of the largest size must fit into a message")

@@ -1,7 +1,7 @@
 /**
  * What the quorum knows of its buckets while it runs: health, unfinished work, counters.
  *
- * Plain mutable structs, changed only by segment-writer.ts and segment-reader.ts between awaits. The counters are plain
+ * Plain mutable structs, changed only by segment-writer.ts, segment-reader.ts and bucket-presence.ts between awaits. The counters are plain
  * numbers because they change per object; whoever publishes metrics reads them when asked.
  */
 import { type Bucket } from "#core/ports/object-store.ts"
@@ -54,10 +54,28 @@ export interface QuorumCounters {
   readonly buckets: Readonly<Record<string, BucketCounters>>
 }
 
+export interface BucketFailure {
+  readonly why: string
+  /** There was no room left. */
+  readonly isFull: boolean
+  readonly atMs: number
+}
+
 export interface BucketState {
   readonly bucket: Bucket
   readonly counters: BucketCounters
+  /** Changed by bucket-presence.ts only, as all that follows down to `probeFailedAtMs`. */
   putHealth: Health
+  /** The last put or probe that told against the bucket. */
+  failure: BucketFailure | undefined
+  /** Since when `putHealth` is suspended. */
+  awaySinceMs: number | undefined
+  putAckedAtMs: number
+  /** Probes that failed in a row, counted up to limits.bucketProbeFailuresMax, and when the last one did. */
+  probeFailures: number
+  probeFailedAtMs: number
+  /** Copies of acknowledged segments that it lacks, since the first strike of its last trouble. */
+  copiesMissed: number
   getHealth: Health
   /** Copies whose put has not ended, those given up included. */
   unfinishedPuts: number
@@ -80,6 +98,12 @@ export const makeBucketStates = (buckets: ReadonlyArray<Bucket>): ReadonlyMap<st
         bucket,
         counters: makeBucketCounters(),
         putHealth: healthy,
+        failure: undefined,
+        awaySinceMs: undefined,
+        putAckedAtMs: -1,
+        probeFailures: 0,
+        probeFailedAtMs: 0,
+        copiesMissed: 0,
         getHealth: healthy,
         unfinishedPuts: 0,
         lateBytes: 0

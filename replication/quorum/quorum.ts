@@ -4,14 +4,21 @@
  *
  * Everything that goes on in the background lives in the layer's scope and ends with it.
  */
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Clock, Context, Effect, Layer, type Scope } from "effect"
 import { type Settings, defaultSettings } from "#core/config/settings.ts"
 import { assert } from "#core/model/assert.ts"
 import { type MetadataStore } from "#core/ports/metadata-store.ts"
 import { type Bucket } from "#core/ports/object-store.ts"
 import { SegmentStore } from "#core/ports/segment-store.ts"
 import { type TopologyBucketSet } from "#regions/topology.ts"
-import { type QuorumCounters, makeBucketSet, makeBucketStates, makeCounters } from "./bucket-state.ts"
+import { type ProbeAnswer, noteProbe } from "./bucket-presence.ts"
+import {
+  type BucketFailure,
+  type QuorumCounters,
+  makeBucketSet,
+  makeBucketStates,
+  makeCounters
+} from "./bucket-state.ts"
 import * as MissingCopies from "./missing-copies.ts"
 import * as SegmentReader from "./segment-reader.ts"
 import * as SegmentWriter from "./segment-writer.ts"
@@ -37,6 +44,12 @@ export interface BucketStatus {
   readonly reads: "healthy" | "suspended"
   readonly unfinishedPuts: number
   readonly lateBytes: number
+  /** Since when it is left out of writes; undefined where it is not. */
+  readonly awaySinceMs: number | undefined
+  /** The last thing that told against it, also where it is well again. */
+  readonly failure: BucketFailure | undefined
+  /** Copies that it missed in its last (or present) trouble. */
+  readonly copiesMissed: number
 }
 
 export class QuorumStatus extends Context.Service<
@@ -47,6 +60,8 @@ export class QuorumStatus extends Context.Service<
     readonly buckets: () => ReadonlyArray<BucketStatus>
     /** Whether healthy buckets in enough distinct failure domains are there for the set's writes. False for unknown sets. */
     readonly isWritable: (bucketSet: string) => boolean
+    /** Takes in what came of a small read of the bucket, which tells also without traffic whether it is there. */
+    readonly probed: (bucket: string, answer: ProbeAnswer) => void
   }
 >()("meridian/replication/quorum/QuorumStatus") {}
 
@@ -57,6 +72,7 @@ export const make = Effect.fnUntraced(function* (
   options: QuorumOptions
 ): Effect.fn.Return<Context.Context<SegmentStore | QuorumStatus>, never, MetadataStore | Scope.Scope> {
   const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
   const states = makeBucketStates(options.buckets)
   assert(states.size === options.buckets.length, "buckets have distinct names")
   const sets = new Map([...options.bucketSets].map(([name, set]) => [name, makeBucketSet(set, states)]))
@@ -86,13 +102,20 @@ export const make = Effect.fnUntraced(function* (
         writes: state.putHealth.status,
         reads: state.getHealth.status,
         unfinishedPuts: state.unfinishedPuts,
-        lateBytes: state.lateBytes
+        lateBytes: state.lateBytes,
+        awaySinceMs: state.awaySinceMs,
+        failure: state.failure,
+        copiesMissed: state.copiesMissed
       })),
     isWritable: (bucketSet) => {
       const set = sets.get(bucketSet)
       if (set === undefined) return false
       const healthyMembers = set.members.filter((member) => member.state.putHealth.status === "healthy")
       return new Set(healthyMembers.map((member) => member.domain)).size >= set.writes
+    },
+    probed: (bucket, answer) => {
+      const state = states.get(bucket)
+      if (state !== undefined) noteProbe(state, answer, clock.currentTimeMillisUnsafe())
     }
   })
   const store = SegmentStore.of({ write: writer.write, read: reader.read })

@@ -20,7 +20,8 @@ import { limits } from "#core/model/limits.ts"
 import { ObjectStoreError } from "#core/ports/object-store.ts"
 import { QuorumNotReached, type SegmentAddress, type SegmentWritten } from "#core/ports/segment-store.ts"
 import { segmentKey } from "#core/segment/segment-key.ts"
-import { type HealthEvent, judge, mayTry } from "#regions/health.ts"
+import { mayTry } from "#regions/health.ts"
+import { type PutNews, notePut } from "./bucket-presence.ts"
 import { type BucketSet, type BucketState, type QuorumCounters } from "./bucket-state.ts"
 import { putCopy } from "./copy-put.ts"
 import { type MissingCopies } from "./missing-copies.ts"
@@ -157,7 +158,7 @@ const startCopies = Effect.fnUntraced(function* (writer: Writer, work: Write, cl
     copy.startedAtMs = clock.currentTimeMillisUnsafe()
     copy.state.unfinishedPuts++
     work.readers++
-    noteHealth(copy, { kind: "started" }, clock)
+    notePut(copy.state, { event: { kind: "started" } }, copy.startedAtMs)
   }
   for (const copy of starting) {
     const put = putCopy({ store: copy.state.bucket.store, ...work, counters: copy.state.counters }).pipe(
@@ -194,7 +195,7 @@ const endCopy = (writer: Writer, copy: Copy, exit: Exit.Exit<void, ObjectStoreEr
   releaseLate(writer, copy)
   if (copy.status === "running") {
     if (Exit.isSuccess(exit)) acknowledgeCopy(writer, copy, clock)
-    else failCopy(writer, copy, describe(exit.cause), clock)
+    else failCopy(writer, copy, failureOfCause(copy.write, exit.cause), clock)
   } else if (Exit.isSuccess(exit)) {
     // Given up before and reported as missing: repair will find it there.
     state.counters.putAcks++
@@ -224,7 +225,8 @@ const acknowledgeCopy = (writer: Writer, copy: Copy, clock: Clock.Clock): void =
   const { write: work, state } = copy
   copy.status = "acknowledged"
   state.counters.putAcks++
-  noteHealth(copy, { kind: "answered", durationMs: clock.currentTimeMillisUnsafe() - copy.startedAtMs }, clock)
+  const nowMs = clock.currentTimeMillisUnsafe()
+  notePut(state, { event: { kind: "answered", durationMs: nowMs - copy.startedAtMs } }, nowMs)
   if (work.phase !== "open") {
     state.counters.putLateAcks++
     return
@@ -240,17 +242,17 @@ const acknowledgeCopy = (writer: Writer, copy: Copy, clock: Clock.Clock): void =
   work.news.openUnsafe()
 }
 
-const failCopy = (writer: Writer, copy: Copy, failure: string, clock: Clock.Clock): void => {
+const failCopy = (writer: Writer, copy: Copy, failure: CopyFailure, clock: Clock.Clock): void => {
   markFailed(copy, failure, clock)
   if (copy.write.phase === "acknowledged") reportMissing(writer, copy)
   else failIfHopeless(writer, copy.write)
 }
 
-const markFailed = (copy: Copy, failure: string, clock: Clock.Clock): void => {
+const markFailed = (copy: Copy, failure: CopyFailure, clock: Clock.Clock): void => {
   copy.status = "failed"
-  copy.failure = failure
+  copy.failure = failure.text
   copy.state.counters.putFailures++
-  noteHealth(copy, { kind: "failed" }, clock)
+  notePut(copy.state, failure.news, clock.currentTimeMillisUnsafe())
 }
 
 /** What has not answered by now has failed, though it may go on; what has not begun (called in, but by nobody) does not. */
@@ -258,7 +260,7 @@ const passDeadline = (writer: Writer, work: Write, clock: Clock.Clock): void => 
   work.isOverdue = true
   const overdue = work.copies.filter((copy) => copy.status === "running")
   // All are marked before anything is concluded, so that the error tells of each.
-  for (const copy of overdue) markFailed(copy, `no answer in ${writer.putTimeoutMs} ms`, clock)
+  for (const copy of overdue) markFailed(copy, failureOf(`no answer in ${writer.putTimeoutMs} ms`), clock)
   for (const copy of work.copies) {
     if (copy.status !== "waiting") continue
     copy.status = "skipped"
@@ -337,11 +339,8 @@ const releaseLate = (writer: Writer, copy: Copy): void => {
 
 const reportMissing = (writer: Writer, copy: Copy): void => {
   const { address, key } = copy.write
+  copy.state.copiesMissed++
   writer.missing.report({ segmentId: address.segmentId, objectKey: key, bucket: copy.state.bucket.name })
-}
-
-const noteHealth = (copy: Copy, event: HealthEvent, clock: Clock.Clock): void => {
-  copy.state.putHealth = judge(copy.state.putHealth, event, clock.currentTimeMillisUnsafe())
 }
 
 const mayGoOn = (work: Write): boolean =>
@@ -353,8 +352,24 @@ const domainsOf = (work: Write, ...statuses: ReadonlyArray<Copy["status"]>): Set
 const namesOf = (work: Write, status: Copy["status"]): ReadonlyArray<string> =>
   work.copies.filter((copy) => copy.status === status).map((copy) => copy.state.bucket.name)
 
-const describe = (cause: Cause.Cause<ObjectStoreError>): string => {
+interface CopyFailure {
+  readonly text: string
+  /** What it says of the bucket. */
+  readonly news: PutNews
+}
+
+const failureOf = (text: string): CopyFailure => ({ text, news: { event: { kind: "failed" }, why: text } })
+
+const failureOfCause = (work: Write, cause: Cause.Cause<ObjectStoreError>): CopyFailure => {
   const error = Option.getOrUndefined(Cause.findErrorOption(cause))
-  if (error !== undefined) return error.message
-  return Cause.hasInterruptsOnly(cause) ? "abandoned" : Cause.pretty(cause)
+  if (error === undefined) {
+    if (!Cause.hasInterruptsOnly(cause)) return failureOf(Cause.pretty(cause))
+    // Where other buckets made the write hopeless, this one is not to blame.
+    return work.phase === "failed"
+      ? { text: "abandoned", news: { event: { kind: "abandoned" } } }
+      : failureOf("given up: too slow, and too many bytes waited for it")
+  }
+  return error.reason === "StorageFull"
+    ? { text: error.message, news: { event: { kind: "gone" }, why: error.message, isFull: true } }
+    : failureOf(error.message)
 }

@@ -5,7 +5,7 @@
  * Method: the real command as a child process on free ports in a temporary directory, spoken to through our own client.
  * Waiting is for conditions with a deadline. Everything that was started is ended by its pid, whatever a test finds.
  */
-import { existsSync, readFileSync, readdirSync, renameSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
@@ -283,6 +283,23 @@ describe("playground", () => {
     assert.lengthOf(await brokersAt(kafka), 1)
   })
 
+  it("an agent that cannot have its port does not take the name of the one that has it", async () => {
+    const playground = await start(temporaryDirectory(), "--no-restart")
+    const { dir, kafka } = playground
+    const running = playground.pidOf(0)!
+    const { exitCode, stderr } = await startMeridian(
+      ...["agent", "--config", join(dir, "topology.yaml"), "--region", "us-east-1", "--name", "us-east-1-1"],
+      ...["--host", HOST, "--port", String(kafka), "--http-port", "0"]
+    ).ended
+    assert.strictEqual(exitCode, 2)
+    assert.include(stderr, `port ${kafka} is in use`)
+    // Longer than the agent needs to notice that its name was taken.
+    await pause(2_500)
+    assert.isTrue(isAlive(running))
+    await produce(kafka, "still here")
+    assert.deepStrictEqual(await consumed(kafka, 1), ["still here"])
+  })
+
   it("starts without a bucket that is gone, does not make it anew, and takes it back", async () => {
     const dir = temporaryDirectory()
     const first = await start(dir)
@@ -315,6 +332,52 @@ describe("playground", () => {
     for (const region of ["us-west-2", "eu-west-1"]) renameSync(join(dir, region), join(dir, "buckets", region))
     await until("ready again", async () => (await httpStatus(http, "/ready")) === 200)
     assert.strictEqual(await stop(), 0)
+  })
+
+  it("acknowledges nothing once its database was removed, begins no other, and goes on with the one restored", async () => {
+    const dir = temporaryDirectory()
+    const first = await start(dir)
+    const { meridian, kafka, http } = first
+    await produce(kafka, "kept")
+    const database = readdirSync(dir).filter((name) => name.startsWith("metadata.db"))
+    const backup = join(dir, "backup")
+    mkdirSync(backup)
+    for (const name of database) {
+      cpSync(join(dir, name), join(backup, name))
+      rmSync(join(dir, name))
+    }
+    const refused = await Promise.all(
+      portsOf(kafka).map((port) =>
+        produce(port, "lost").then(
+          () => false,
+          () => true
+        )
+      )
+    )
+    assert.deepStrictEqual(refused, [true, true, true], "no agent acknowledges")
+    for (const port of portsOf(http)) {
+      await until("503", async () => (await httpStatus(port, "/ready")) === 503)
+    }
+    for (const region of PLAYGROUND_REGIONS) {
+      const told = meridian.output().stderr.match(new RegExp(`${region}-1 .* error the metadata database is lost`, "g"))
+      assert.lengthOf(told ?? [], 1, `${region} says it once`)
+    }
+    process.kill(first.pidOf(1)!, "SIGKILL")
+    await until("refused", () =>
+      /us-west-2-1 ended with exit code 2: .*metadata\.db does not exist, but these buckets hold segments/.test(
+        meridian.output().stderr
+      )
+    )
+    assert.strictEqual(await first.stop(), 0)
+    const base = await freeBase()
+    const flags = ["--port-base", String(base), "--http-port-base", String(base + 50)]
+    const { exitCode, stderr } = await startMeridian("playground", "--dir", dir, ...flags).ended
+    assert.strictEqual(exitCode, 2)
+    assert.match(stderr, /^meridian: .*does not exist, but .*: us-east-1, us-west-2, eu-west-1; restore the database/m)
+    assert.isFalse(existsSync(join(dir, "metadata.db")))
+    for (const name of database) if (!name.endsWith("-shm")) cpSync(join(backup, name), join(dir, name))
+    const second = await start(dir)
+    assert.deepStrictEqual(await consume(second.kafka + 200), ["kept"])
   })
 
   it("with --log-format json everything on standard error is JSON with region and agent", async () => {

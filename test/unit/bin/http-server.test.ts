@@ -8,12 +8,13 @@ import { Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { listen } from "../../../bin/http-server.ts"
 
-const serve = (notReady: () => ReadonlyArray<string> = () => []) =>
+const serve = (notReady: () => ReadonlyArray<string> = () => [], degraded?: () => ReadonlyArray<string>) =>
   Effect.map(
     listen({
       host: "127.0.0.1",
       port: 0,
       notReady,
+      ...(degraded === undefined ? {} : { degraded }),
       serveMetrics: (_request, response) => response.end("meridian_ready 1\n")
     }),
     (port) => ({
@@ -46,6 +47,24 @@ describe("HTTP port", () => {
       assert.strictEqual((yield* get("/ready")).status, 200)
       reasons = ["the database has not answered for 9 s"]
       assert.strictEqual((yield* get("/ready?verbose=1")).status, 503)
+    })
+  )
+
+  it.effect("/ready says in its 200 what is not well all the same, and nothing where all is well", () =>
+    Effect.gen(function* () {
+      let reasons: ReadonlyArray<string> = []
+      let degraded: ReadonlyArray<string> = []
+      const { get } = yield* serve(
+        () => reasons,
+        () => degraded
+      )
+      assert.deepStrictEqual(JSON.parse((yield* get("/ready")).text), { status: "ready" })
+      degraded = ["bucket us-west-2 does not take writes"]
+      const answer = yield* get("/ready")
+      assert.strictEqual(answer.status, 200)
+      assert.deepStrictEqual(JSON.parse(answer.text), { status: "ready", degraded })
+      reasons = ["no"]
+      assert.strictEqual((yield* get("/ready")).status, 503)
     })
   )
 

@@ -27,6 +27,18 @@ describe("health of a bucket", () => {
     assert.strictEqual(after([SLOW, FAILED, SLOW]).status, "suspended")
   })
 
+  it("is suspended by one failure that leaves no doubt", () => {
+    assert.strictEqual(after([{ kind: "gone" }]).status, "suspended")
+  })
+
+  it("is not blamed for a call that was abandoned, and may be probed again", () => {
+    const ABANDONED: HealthEvent = { kind: "abandoned" }
+    assert.deepStrictEqual(after([ABANDONED, ABANDONED, ABANDONED]), healthy)
+    const health = after([STARTED, ABANDONED], limits.bucketProbeDelayMs, suspendedAt(0))
+    assert.strictEqual(health.status, "suspended")
+    assert.isTrue(mayTry(health, limits.bucketProbeDelayMs))
+  })
+
   it("lets one probe through at a time once the pause is over", () => {
     const health = suspendedAt(100)
     assert.isFalse(mayTry(health, 100 + limits.bucketProbeDelayMs - 1))
