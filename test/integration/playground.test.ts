@@ -287,10 +287,9 @@ describe("playground", () => {
     const playground = await start(temporaryDirectory(), "--no-restart")
     const { dir, kafka } = playground
     const running = playground.pidOf(0)!
-    const { exitCode, stderr } = await startMeridian(
-      ...["agent", "--config", join(dir, "topology.yaml"), "--region", "us-east-1", "--name", "us-east-1-1"],
-      ...["--host", HOST, "--port", String(kafka), "--http-port", "0"]
-    ).ended
+    const who = ["--config", join(dir, "topology.yaml"), "--region", "us-east-1", "--name", "us-east-1-1"]
+    const where = ["--host", HOST, "--port", String(kafka), "--http-port", String(kafka + 7)]
+    const { exitCode, stderr } = await startMeridian("agent", ...who, ...where).ended
     assert.strictEqual(exitCode, 2)
     assert.include(stderr, `port ${kafka} is in use`)
     // Longer than the agent needs to notice that its name was taken.
