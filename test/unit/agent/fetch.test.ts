@@ -117,12 +117,11 @@ describe("a fetch that waits", () => {
     })
   )
 
-  it.effect("is told that its topic is gone, in the way in which it named it", () =>
+  it.effect("is told that its topic is gone by the same error, whichever way it named it", () =>
     Effect.gen(function* () {
-      for (const [version, errorCode] of [
-        [12, errorCodes.UNKNOWN_TOPIC_OR_PARTITION],
-        [13, errorCodes.UNKNOWN_TOPIC_ID]
-      ] as const) {
+      // 13 asks by id. A real broker does not say UNKNOWN_TOPIC_ID here (test/system/differential-fetch.ts).
+      const errorCode = errorCodes.UNKNOWN_TOPIC_OR_PARTITION
+      for (const version of [12, 13]) {
         const made = makeTopic()
         const patient = { version, maxWaitMs: 30_000, minBytes: 1_000_000, maxBytes: 50_000_000 }
         const waiting = yield* Effect.forkChild(ask(made, patient), { startImmediately: true })
