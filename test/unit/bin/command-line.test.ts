@@ -108,8 +108,9 @@ describe("ports in use", () => {
     const taken = await listenAnywhere()
     try {
       const dir = temporaryDirectory()
+      // The first that is looked at: others may be taken by whatever runs beside this test.
       const port = portOf(taken)
-      const base = port - 200
+      const base = port
       await assertRefused(
         ["playground", "--dir", dir, "--port-base", String(base), "--http-port-base", String(base + 1)],
         String(port),
