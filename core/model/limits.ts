@@ -277,8 +277,7 @@ export const limits = {
   topicNameLengthMax: 249,
   partitionsPerTopicMax: 10_000,
   /** Partitions that one request may create, all its topics together (Kafka's bound is the same). */
-  partitionsPerRequestMax: 10_000,
-  topicsPerRequestMax: 10_000
+  partitionsPerRequestMax: 10_000
 } as const
 
 assert(limits.segmentBytes >= limits.blockBytes, "a block is at most a segment")
