@@ -139,7 +139,15 @@ const layers = (
   return Agent.layer({ host, port, listener: LISTENER, settings, bucketSet: QUORUM_SET }).pipe(
     Layer.provideMerge(
       Membership.layer({
-        agent: { name, region, zone, host: advertisedHost(options), port },
+        agent: {
+          name,
+          region,
+          zone,
+          host: advertisedHost(options),
+          port,
+          peerHost: advertisedHost(options),
+          peerPort: 0
+        },
         ttlMs: settings.membershipTtlMs
       })
     ),

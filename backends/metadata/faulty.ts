@@ -51,6 +51,16 @@ export const make = (store: Store, plan: FaultPlan): Store => {
     append: (row) => through("append", store.append(row)),
     read: (options) => through("read", store.read(options)),
     tail: (shard) => through("tail", store.tail(shard)),
+    trim: (options) => through("trim", store.trim(options)),
+    writeCheckpoint: (checkpoint) => through("writeCheckpoint", store.writeCheckpoint(checkpoint)),
+    checkpoints: (shard) => through("checkpoints", store.checkpoints(shard)),
+    readCheckpointChunk: (options) => through("readCheckpointChunk", store.readCheckpointChunk(options)),
+    deleteCheckpoints: (options) => through("deleteCheckpoints", store.deleteCheckpoints(options)),
+    writeIndexPages: (pages) => through("writeIndexPages", store.writeIndexPages(pages)),
+    findIndexPage: (options) => through("findIndexPage", store.findIndexPage(options)),
+    deleteIndexPages: (topicId) => through("deleteIndexPages", store.deleteIndexPages(topicId)),
+    noteShard: (note) => through("noteShard", store.noteShard(note)),
+    shardNotes: through("shardNotes", store.shardNotes),
     register: (agent, ttlMs) => through("register", store.register(agent, ttlMs)),
     renew: (agent, ttlMs) => through("renew", store.renew(agent, ttlMs)),
     deregister: (agent) => through("deregister", store.deregister(agent)),
@@ -61,7 +71,16 @@ export const make = (store: Store, plan: FaultPlan): Store => {
   }
 }
 
-const READS: ReadonlySet<StoreOperation> = new Set(["read", "tail", "agents", "missingCopies"])
+const READS: ReadonlySet<StoreOperation> = new Set([
+  "read",
+  "tail",
+  "checkpoints",
+  "readCheckpointChunk",
+  "findIndexPage",
+  "shardNotes",
+  "agents",
+  "missingCopies"
+])
 
 const withFault = <A>(
   operation: StoreOperation,

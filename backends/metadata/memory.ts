@@ -16,6 +16,7 @@ import {
   MetadataStore,
   type MissingCopy
 } from "#core/ports/metadata-store.ts"
+import { MemoryHistory } from "./memory-history.ts"
 import { assertAgent, assertListLimit, assertRow } from "./store-check.ts"
 
 interface Membership {
@@ -25,8 +26,14 @@ interface Membership {
   readonly expiresAtMs: number
 }
 
+/** The rows of a shard, those at the front trimmed. */
+interface Rows {
+  trimmed: number
+  readonly rows: Array<LogRow>
+}
+
 interface Tables {
-  readonly commitLog: Map<number, Array<LogRow>>
+  readonly commitLog: Map<number, Rows>
   /** By name. */
   readonly agents: Map<string, Membership>
   /** By segment id and bucket. */
@@ -35,10 +42,21 @@ interface Tables {
 
 export const make: Effect.Effect<MetadataStore["Service"]> = Effect.sync(() => {
   const tables: Tables = { commitLog: new Map(), agents: new Map(), missingCopies: new Map() }
+  const history = new MemoryHistory()
   return MetadataStore.of({
     append: (row) => Effect.sync(() => append(tables, row)),
     read: (options) => Effect.sync(() => read(tables, options)),
     tail: (shard) => Effect.sync(() => tailOf(tables, shard)),
+    trim: (options) => Effect.sync(() => trim(tables, options)),
+    writeCheckpoint: (checkpoint) => Effect.sync(() => history.writeCheckpoint(checkpoint)),
+    checkpoints: (shard) => Effect.sync(() => history.checkpoints(shard)),
+    readCheckpointChunk: (options) => Effect.sync(() => history.readCheckpointChunk(options)),
+    deleteCheckpoints: (options) => Effect.sync(() => history.deleteCheckpoints(options)),
+    writeIndexPages: (pages) => Effect.sync(() => history.writeIndexPages(pages)),
+    findIndexPage: (options) => Effect.sync(() => history.findIndexPage(options)),
+    deleteIndexPages: (topicId) => Effect.sync(() => history.deleteIndexPages(topicId)),
+    noteShard: (note) => Effect.sync(() => history.noteShard(note)),
+    shardNotes: Effect.sync(() => history.shardNotes()),
     register: (agent, ttlMs) => withNow((nowMs) => register(tables, agent, nowMs + ttlMs)),
     renew: (agent, ttlMs) => withNow((nowMs) => renew(tables, agent, nowMs + ttlMs)),
     deregister: (agent) => Effect.sync(() => deregister(tables, agent)),
@@ -62,20 +80,21 @@ export const layer: Layer.Layer<MetadataStore> = Layer.effect(MetadataStore, mak
 
 const withNow = <A>(f: (nowMs: number) => A): Effect.Effect<A> => Effect.map(Clock.currentTimeMillis, f)
 
-const rowsOf = (tables: Tables, shard: number): Array<LogRow> => {
-  const rows = tables.commitLog.get(shard)
-  if (rows !== undefined) return rows
-  const none: Array<LogRow> = []
+const rowsOf = (tables: Tables, shard: number): Rows => {
+  const known = tables.commitLog.get(shard)
+  if (known !== undefined) return known
+  const none: Rows = { trimmed: 0, rows: [] }
   tables.commitLog.set(shard, none)
   return none
 }
 
-/** A log without gaps lies at index seq - 1; a row further on is refused, as no appender may write one. */
+/** A log without gaps: a row lies at index seq - 1 less those trimmed. One further on is refused, as no appender may write it. */
 const append = (tables: Tables, row: LogRow): "appended" | "taken" => {
   assertRow(row)
-  const rows = rowsOf(tables, row.shard)
-  if (row.seq <= rows.length) return "taken"
-  if (row.seq > rows.length + 1) throw new Error(`seq ${row.seq} would leave a gap after ${rows.length}`)
+  const { trimmed, rows } = rowsOf(tables, row.shard)
+  const last = trimmed + rows.length
+  if (row.seq <= last) return "taken"
+  if (row.seq > last + 1) throw new Error(`seq ${row.seq} would leave a gap after ${last}`)
   rows.push({ ...row, entry: Uint8Array.prototype.slice.call(row.entry) })
   return "appended"
 }
@@ -87,8 +106,9 @@ const read = (
   assertListLimit(options.limit, limits.logRowsPerRead)
   const found: Array<LogRow> = []
   let bytes = 0
-  const rows = rowsOf(tables, options.shard)
-  for (let index = options.after; index < rows.length && found.length < options.limit; index += 1) {
+  const { trimmed, rows } = rowsOf(tables, options.shard)
+  const first = Math.max(0, options.after - trimmed)
+  for (let index = first; index < rows.length && found.length < options.limit; index += 1) {
     const row = rows[index]!
     bytes += row.entry.length
     if (found.length > 0 && bytes > limits.logBytesPerRead) break
@@ -98,8 +118,17 @@ const read = (
 }
 
 const tailOf = (tables: Tables, shard: number): LogTail => {
-  const last = rowsOf(tables, shard).at(-1)
+  const last = rowsOf(tables, shard).rows.at(-1)
   return last === undefined ? { seq: 0, nonce: UUID_ZERO } : { seq: last.seq, nonce: last.nonce }
+}
+
+const trim = (tables: Tables, options: { readonly shard: number; readonly through: number }): number => {
+  const log = rowsOf(tables, options.shard)
+  const wanted = Math.min(options.through - log.trimmed, log.rows.length - 1, limits.logRowsPerTrim)
+  const count = Math.max(0, wanted)
+  log.rows.splice(0, count)
+  log.trimmed += count
+  return count
 }
 
 const register = (tables: Tables, agent: AgentRegistration, expiresAtMs: number): number => {

@@ -5,7 +5,7 @@
 import { assert, assertCount } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { isUuid } from "#core/model/uuid.ts"
-import { type AgentRegistration, type LogRow } from "#core/ports/metadata-store.ts"
+import { type AgentRegistration, type IndexPage, type LogRow } from "#core/ports/metadata-store.ts"
 
 const PORT_MAX = 65_535
 
@@ -26,4 +26,35 @@ export const assertAgent = (agent: AgentRegistration): void => {
   assert(isUuid(agent.session), "session must be a UUID")
   assertCount(agent.port, "port")
   assert(agent.port <= PORT_MAX, `port must be 0 to ${PORT_MAX}, got ${agent.port}`)
+  assertCount(agent.peerPort, "peerPort")
+  assert(agent.peerPort <= PORT_MAX, `peerPort must be 0 to ${PORT_MAX}, got ${agent.peerPort}`)
+}
+
+export const assertCheckpoint = ({
+  shard,
+  seq,
+  chunks
+}: {
+  readonly shard: number
+  readonly seq: number
+  readonly chunks: ReadonlyArray<Uint8Array>
+}): void => {
+  assertCount(shard, "shard")
+  assert(Number.isSafeInteger(seq) && seq >= 1, `a checkpoint's seq begins at 1, got ${seq}`)
+  assert(chunks.length >= 1 && chunks.length <= limits.checkpointChunksMax, `${chunks.length} chunks of a checkpoint`)
+  for (const { length } of chunks) {
+    assert(length >= 1 && length <= limits.checkpointChunkBytesMax, `a chunk of a checkpoint has ${length} bytes`)
+  }
+}
+
+export const assertPages = (pages: ReadonlyArray<IndexPage>): void => {
+  assert(pages.length <= limits.indexPagesPerWrite, `${pages.length} index pages in one call`)
+  for (const page of pages) {
+    assert(isUuid(page.topicId), "topicId must be a UUID")
+    assertCount(page.partition, "partition")
+    assertCount(page.baseOffset, "baseOffset")
+    assert(page.nextOffset > page.baseOffset, "an index page holds offsets")
+    const { length } = page.page
+    assert(length >= 1 && length <= limits.indexPageBytesMax, `an index page has ${length} bytes`)
+  }
 }

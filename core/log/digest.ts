@@ -11,8 +11,8 @@ import { type PartitionLog } from "./partition-log.ts"
 /** SHA-256 in hex. */
 export const digest = (fold: Fold): string => {
   const hash = createHash("sha256")
-  const { shard, seq, nonce, epoch, timeMs, clusterId, nextProducerId } = fold
-  add(hash, { shard, seq, nonce, epoch, timeMs, clusterId, nextProducerId })
+  const { shard, seq, nonce, epoch, holder, materializedSeq, timeMs, clusterId, nextProducerId } = fold
+  add(hash, { shard, seq, nonce, epoch, holder, materializedSeq, timeMs, clusterId, nextProducerId })
   add(hash, [...fold.deletedTopicIds])
   add(hash, [...fold.segments.segmentIds()])
   for (const topic of fold.topics()) {

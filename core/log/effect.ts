@@ -65,6 +65,26 @@ export interface SegmentCommitted extends Omit<CommitSegment, "kind" | "runs"> {
   readonly runs: ReadonlyArray<CommittedRun>
 }
 
+/** The agent that sequences a shard. */
+export interface Holder {
+  readonly name: string
+  /** Of its process: an agent that was started anew is another holder. */
+  readonly session: Uuid
+  readonly region: string
+}
+
+/** An epoch begins with its row, which carries the epoch's number: from here on only its holder appends. */
+export interface EpochBegun {
+  readonly kind: "epoch-begun"
+  readonly holder: Holder
+}
+
+/** Runs of entries up to this seq lie in index pages: no fold holds them in memory from here on. */
+export interface Materialized {
+  readonly kind: "materialized"
+  readonly throughSeq: number
+}
+
 export type LogEffect =
   | Genesis
   | TopicCreated
@@ -72,3 +92,5 @@ export type LogEffect =
   | PartitionsCreated
   | ProducerIdsAllocated
   | SegmentCommitted
+  | EpochBegun
+  | Materialized

@@ -25,6 +25,8 @@
  *           batch  offset count, max timestamp ms less the segment's created at ms (signed), producer id + 1,
  *                  and for producer ids >= 0: epoch, base sequence
  *           excluded  index less the one before less 1, verdict u8 (verdict.ts), base offset + 1, append time ms + 1
+ *   7       epoch-begun                  holder's name, session (16 bytes), region
+ *   8       materialized                 through seq
  *
  * Numbers without a size are varints (entry-bytes.ts); a string is its length in bytes and UTF-8. A run of one batch takes
  * some 28 bytes. A new kind or field needs a new version where an old program would misread it: an unknown version or kind
@@ -56,7 +58,9 @@ const KINDS = {
   "topic-deleted": 3,
   "partitions-created": 4,
   "producer-ids-allocated": 5,
-  "segment-committed": 6
+  "segment-committed": 6,
+  "epoch-begun": 7,
+  materialized: 8
 } as const
 
 const FLAG_APPEND_TIME = 1
@@ -136,6 +140,12 @@ const writeEffect = (writer: EntryWriter, effect: LogEffect, topicIds: Dictionar
       return writer.varint(effect.count)
     case "segment-committed":
       return writeSegment(writer, effect, topicIds, names)
+    case "epoch-begun":
+      writer.string(effect.holder.name)
+      writer.uuid(effect.holder.session)
+      return writer.string(effect.holder.region)
+    case "materialized":
+      return writer.varint(effect.throughSeq)
   }
 }
 
@@ -226,6 +236,13 @@ const readEffect = (reader: EntryReader, topicIds: ReadonlyArray<Uuid>, names: R
     }
     case KINDS["segment-committed"]:
       return readSegment(reader, topicIds, names)
+    case KINDS["epoch-begun"]: {
+      const name = reader.string("holder's name")
+      const session = reader.uuid("holder's session")
+      return { kind: "epoch-begun", holder: { name, session, region: reader.string("holder's region") } }
+    }
+    case KINDS.materialized:
+      return { kind: "materialized", throughSeq: reader.varint("materialized seq") }
     default:
       return reader.fail(`effect kind ${kind} is unknown to this program`)
   }

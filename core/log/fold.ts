@@ -3,14 +3,17 @@
  *
  * Invariant: the state is a function of the rows alone, whoever reads them and in whatever portions. A row is applied
  * whole or not at all: everything is decoded and checked (log-draft.ts) before the first change. What cannot be understood,
- * or breaks the chain of nonces, epochs and offsets, stops the fold for ever, loudly: an agent that went on would tell its
+ * or breaks the chain of nonces and offsets, stops the fold for ever, loudly: an agent that went on would tell its
  * clients another history than the others. The state is changed in place: rows come many times a second and the state is
  * large. Nothing here judges, reads a clock, or draws a random number.
+ *
+ * A row whose epoch is below the highest seen is void: a sequencer that was deposed wrote it, and no one acts on it, its
+ * author included. Only a row that begins the next epoch may raise the epoch.
  */
 import { assert } from "#core/model/assert.ts"
 import { UUID_ZERO, type Uuid } from "#core/model/uuid.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
-import { type CommittedRun, type LogEffect, type SegmentCommitted, type TopicCreated } from "./effect.ts"
+import { type CommittedRun, type Holder, type LogEffect, type SegmentCommitted, type TopicCreated } from "./effect.ts"
 import { collisionKey } from "#core/model/topic-name.ts"
 import { decodeEntry } from "./entry.ts"
 import { checkEffects } from "./log-draft.ts"
@@ -20,6 +23,8 @@ import { RememberedSegments } from "./remembered-segments.ts"
 /** A committed segment, shared by all its runs. */
 export interface SegmentRef {
   readonly segmentId: Uuid
+  /** Of the entry that committed it. */
+  readonly seq: number
   readonly createdAtMs: number
   readonly bucketSet: string
   readonly ackedBuckets: ReadonlyArray<string>
@@ -68,6 +73,10 @@ export interface TopicState {
 export interface FoldState {
   /** The last folded seq of the shard; 0 before the first. */
   readonly seq: number
+  /** The highest seen. */
+  readonly epoch: number
+  /** Who sequences in this epoch; undefined before the first epoch began. */
+  readonly holder: Holder | undefined
   /** Of the genesis entry; undefined before it is folded. */
   readonly clusterId: Uuid | undefined
   readonly topicByName: (name: string) => TopicState | undefined
@@ -79,6 +88,8 @@ export interface FoldState {
 /** What one entry changed, for those who wait. */
 export interface Folded {
   readonly seq: number
+  /** `void`: a row of an epoch that was over. It has its slot, and no effect. */
+  readonly standing: "valid" | "void"
   readonly effects: ReadonlyArray<LogEffect>
   /** Partitions that got records. */
   readonly grown: ReadonlyArray<PartitionState>
@@ -108,7 +119,9 @@ export const applyRow = (fold: Fold, row: LogRow): Folded => {
   let effects: ReadonlyArray<LogEffect>
   try {
     checkChain(fold, row)
+    if (row.epoch < fold.epoch) return fold.passOver(row)
     effects = decodeEntry(row.entry)
+    checkEpoch(fold, row, effects)
     checkEffects(fold, row.seq, effects)
   } catch (cause) {
     fold.stopped = new FoldStopped(row, cause instanceof Error ? cause.message : String(cause), cause)
@@ -124,7 +137,15 @@ const checkChain = (fold: Fold, row: LogRow): void => {
   if (row.shard !== fold.shard) throw new Error(`a row of shard ${row.shard}`)
   if (row.seq !== fold.seq + 1) throw new Error(`expected seq ${fold.seq + 1}`)
   if (row.prevNonce !== fold.nonce) throw new Error(`its predecessor is ${row.prevNonce}, expected ${fold.nonce}`)
-  if (row.epoch < fold.epoch) throw new Error(`epoch ${row.epoch} after epoch ${fold.epoch}`)
+}
+
+const checkEpoch = (fold: Fold, row: LogRow, effects: ReadonlyArray<LogEffect>): void => {
+  const begins = effects[0]?.kind === "epoch-begun"
+  if (effects.some((effect, index) => index > 0 && effect.kind === "epoch-begun")) {
+    throw new Error("an epoch begins in the middle of an entry")
+  }
+  const expected = begins ? fold.epoch + 1 : fold.epoch
+  if (row.epoch !== expected) throw new Error(`epoch ${row.epoch}, expected ${expected}`)
 }
 
 class TopicLog implements TopicState {
@@ -159,6 +180,9 @@ export class Fold implements FoldState {
   epoch = 0
   /** The largest append time seen: what forgetting goes by. Never retreats. */
   timeMs = 0
+  holder: Holder | undefined = undefined
+  /** Runs of entries up to here are in index pages. */
+  materializedSeq = 0
   clusterId: Uuid | undefined = undefined
   nextProducerId = 0
   readonly segments = new RememberedSegments()
@@ -191,6 +215,13 @@ export class Fold implements FoldState {
     return this.inOrder
   }
 
+  /** For applyRow alone: the row has its slot and no effect. */
+  passOver(row: LogRow): Folded {
+    this.seq = row.seq
+    this.nonce = row.nonce
+    return { seq: row.seq, standing: "void", effects: [], grown: [] }
+  }
+
   /** For applyRow alone: the row and its effects were checked. */
   advance(row: LogRow, effects: ReadonlyArray<LogEffect>): Folded {
     this.seq = row.seq
@@ -199,7 +230,7 @@ export class Fold implements FoldState {
     const grown: Array<PartitionLog> = []
     for (let index = 0; index < effects.length; index += 1) this.apply(effects[index]!, { row, index, grown })
     if (row.seq % PRODUCER_SWEEP_ENTRIES === 0) this.sweepProducers()
-    return { seq: row.seq, effects, grown }
+    return { seq: row.seq, standing: "valid", effects, grown }
   }
 
   private apply(effect: LogEffect, at: { row: LogRow; index: number; grown: Array<PartitionLog> }): void {
@@ -219,6 +250,12 @@ export class Fold implements FoldState {
       case "segment-committed":
         this.segments.add(effect, at.row.entry, at.index)
         return this.commitSegment(effect, at.grown)
+      case "epoch-begun":
+        this.holder = effect.holder
+        return
+      case "materialized":
+        this.materializedSeq = effect.throughSeq
+        return
     }
   }
 
@@ -243,6 +280,7 @@ export class Fold implements FoldState {
     this.timeMs = Math.max(this.timeMs, effect.appendTimeMs)
     const segment: SegmentRef = {
       segmentId: effect.segmentId,
+      seq: this.seq,
       createdAtMs: effect.createdAtMs,
       bucketSet: effect.bucketSet,
       ackedBuckets: effect.ackedBuckets,

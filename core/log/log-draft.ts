@@ -72,6 +72,8 @@ export class TopicDraft {
 export class LogDraft {
   nextProducerId: number
   clusterId: Uuid | undefined
+  /** Runs of entries up to here are in index pages. */
+  readonly materializedSeq: number
   private readonly fold: Fold
   /** By id; `undefined` as a value: deleted in this draft. */
   private readonly touched = new Map<Uuid, TopicDraft | undefined>()
@@ -83,6 +85,7 @@ export class LogDraft {
     this.fold = fold
     this.nextProducerId = fold.nextProducerId
     this.clusterId = fold.clusterId
+    this.materializedSeq = fold.materializedSeq
   }
 
   topic(topicId: Uuid): TopicDraft | undefined {
@@ -184,6 +187,13 @@ const checkEffect = (draft: LogDraft, seq: number, effect: LogEffect): void => {
       draft.addSegment(effect)
       for (const run of effect.runs) checkRun(draft, run)
       return
+    case "epoch-begun":
+      return check(effect.holder.name.length > 0, "an epoch without a holder")
+    case "materialized":
+      return check(
+        effect.throughSeq > draft.materializedSeq && effect.throughSeq < seq,
+        `index pages through seq ${effect.throughSeq}, after ${draft.materializedSeq}`
+      )
   }
 }
 

@@ -208,6 +208,16 @@ export const limits = {
   /** Entries of one read of the log stop at so many bytes. */
   logBytesPerRead: 16 * MiB,
 
+  /** Rows that one call deletes from the front of the log. */
+  logRowsPerTrim: 1_000,
+  /** A checkpoint of the fold lies in the database in chunks. */
+  checkpointChunkBytesMax: 1 * MiB,
+  checkpointChunksMax: 1_024,
+  /** Runs of one index page, and its bytes at most. */
+  indexPageRuns: 256,
+  indexPageBytesMax: 256 * KiB,
+  indexPagesPerWrite: 200,
+
   // --- metadata store -------------------------------------------------------------------------------------------
   /** The adapter ends a call that takes longer. */
   metadataTimeoutMs: 10_000,

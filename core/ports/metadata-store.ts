@@ -9,6 +9,8 @@
  *   slot's nonce back, never by guessing.
  * - What `append` acknowledged is seen by every later `read` and `tail` of anyone (linearizable).
  * - Time of membership is the database's own clock.
+ * - Checkpoints, index pages and notes are written by whoever sequences, by one who only believes to as well: all of it is
+ *   put-if-absent of what is a function of the log, or moves forward only.
  */
 import { Context, type Effect, Schema } from "effect"
 import { type Uuid } from "#core/model/uuid.ts"
@@ -54,6 +56,52 @@ export interface LogTail {
   readonly nonce: Uuid
 }
 
+/**
+ * A page of one partition's index: where the records of a stretch of offsets are, for what the fold no longer holds in
+ * memory. A page is a function of the log alone, so whoever writes it writes the same.
+ */
+export interface IndexPage {
+  readonly topicId: Uuid
+  readonly partition: number
+  /** Offset of its first record. Pages of a partition neither overlap nor leave gaps. */
+  readonly baseOffset: number
+  /** Offset after its last record. */
+  readonly nextOffset: number
+  /** Largest of its records. */
+  readonly maxTimestampMs: number
+  /** core/log/index-page.ts; at most limits.indexPageBytesMax bytes. */
+  readonly page: Uint8Array
+}
+
+/** Which page of a partition is wanted. */
+export type IndexPageQuery =
+  /** The one with the greatest base offset that is at most this (so the one that holds the offset, if any does). */
+  | { readonly kind: "offset"; readonly offset: number }
+  /** The first, by offset, that holds a timestamp at or after this. */
+  | { readonly kind: "since"; readonly timestampMs: number }
+  /** The one with the largest timestamp; of equals the first by offset. */
+  | { readonly kind: "largest-timestamp" }
+
+/** A checkpoint of which all chunks are there. */
+export interface CheckpointInfo {
+  /** The fold's seq that it holds. */
+  readonly seq: number
+  readonly chunkCount: number
+  readonly bytes: number
+}
+
+/** What the database says of a shard beside its log: for people and for those who look for a sequencer. Never authority. */
+export interface ShardNote {
+  readonly shard: number
+  readonly epoch: number
+  /** Name and region of the agent that sequences in this epoch. */
+  readonly holder: string
+  readonly holderRegion: string
+  readonly homeRegion: string
+  /** Rows up to this seq may have been deleted. */
+  readonly trimmedSeq: number
+}
+
 /** What an agent says of itself. */
 export interface AgentRegistration {
   /** Stable over restarts; its node id follows it. */
@@ -65,6 +113,10 @@ export interface AgentRegistration {
   /** Address that Kafka clients are told. */
   readonly host: string
   readonly port: number
+  /** Address at which other agents reach it. */
+  readonly peerHost: string
+  /** 0: it has none. */
+  readonly peerPort: number
 }
 
 export interface AgentRecord extends AgentRegistration {
@@ -92,6 +144,47 @@ export class MetadataStore extends Context.Service<
     }) => Effect.Effect<ReadonlyArray<LogRow>, MetadataError>
     /** The newest row's seq and nonce (the linearizable barrier). */
     readonly tail: (shard: number) => Effect.Effect<LogTail, MetadataError>
+    /**
+     * Deletes the oldest rows with seq <= through, at most limits.logRowsPerTrim of them; answers with how many. Idempotent.
+     * The newest row of a shard is never deleted, whatever `through` says: the tail must stay readable.
+     */
+    readonly trim: (options: {
+      readonly shard: number
+      readonly through: number
+    }) => Effect.Effect<number, MetadataError>
+    /** Put-if-absent, chunk by chunk; idempotent, because a checkpoint is a function of the log and its seq. */
+    readonly writeCheckpoint: (checkpoint: {
+      readonly shard: number
+      readonly seq: number
+      /** At least one; each 1 to limits.checkpointChunkBytesMax bytes; at most limits.checkpointChunksMax. */
+      readonly chunks: ReadonlyArray<Uint8Array>
+    }) => Effect.Effect<void, MetadataError>
+    /** Complete ones only, the newest first. */
+    readonly checkpoints: (shard: number) => Effect.Effect<ReadonlyArray<CheckpointInfo>, MetadataError>
+    /** One chunk, from 0; undefined where it is not there (any more). */
+    readonly readCheckpointChunk: (options: {
+      readonly shard: number
+      readonly seq: number
+      readonly chunk: number
+    }) => Effect.Effect<Uint8Array | undefined, MetadataError>
+    /** Deletes all checkpoints, also incomplete ones, with a seq below this. Idempotent. */
+    readonly deleteCheckpoints: (options: {
+      readonly shard: number
+      readonly before: number
+    }) => Effect.Effect<void, MetadataError>
+    /** Put-if-absent by (topic id, partition, base offset), at most limits.indexPagesPerWrite. Idempotent. */
+    readonly writeIndexPages: (pages: ReadonlyArray<IndexPage>) => Effect.Effect<void, MetadataError>
+    readonly findIndexPage: (options: {
+      readonly topicId: Uuid
+      readonly partition: number
+      readonly query: IndexPageQuery
+    }) => Effect.Effect<IndexPage | undefined, MetadataError>
+    /** Deletes pages of a topic, at most limits.indexPagesPerWrite; answers with how many. For deleted topics. */
+    readonly deleteIndexPages: (topicId: Uuid) => Effect.Effect<number, MetadataError>
+    /** Only forward: a note of a lower epoch, or of the same epoch with a lower trimmedSeq, changes nothing. */
+    readonly noteShard: (note: ShardNote) => Effect.Effect<void, MetadataError>
+    /** By ascending shard. */
+    readonly shardNotes: Effect.Effect<ReadonlyArray<ShardNote>, MetadataError>
     /** Enters the agent or renews it under its name, for `ttlMs` from now; answers with its node id, the same for a name for ever. */
     readonly register: (agent: AgentRegistration, ttlMs: number) => Effect.Effect<number, MetadataError>
     /** Prolongs by `ttlMs`; `superseded` where another session has taken the name. */

@@ -15,7 +15,7 @@ const [mode, file, argument] = process.argv.slice(2) as [string, string, string]
 const open = Effect.gen(function* () {
   const store = yield* sqlite.make({ file, fsync: true })
   const session = randomBytes(16).toString("hex")
-  const agent = { name: argument, session, region: "r", zone: "z", host: "h", port: 1 }
+  const agent = { name: argument, session, region: "r", zone: "z", host: "h", port: 1, peerHost: "h", peerPort: 2 }
   writeSync(1, `${yield* store.register(agent, 60_000)}\n`)
 })
 

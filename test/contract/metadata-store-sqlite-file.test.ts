@@ -53,7 +53,16 @@ describe("a database file that is taken away while it is open", () => {
         lose(file)
         const wasThere = existsSync(file)
         assertLost(yield* Effect.flip(store.append(rowOf(2))), `${file}${suffix}`)
-        const agent = { name: "a", session: UUID_ZERO, region: "r", zone: "z", host: "h", port: 1 }
+        const agent = {
+          name: "a",
+          session: UUID_ZERO,
+          region: "r",
+          zone: "z",
+          host: "h",
+          port: 1,
+          peerHost: "h",
+          peerPort: 2
+        }
         const calls: ReadonlyArray<Effect.Effect<unknown, MetadataError>> = [
           store.append(rowOf(2)),
           store.read({ shard: 0, after: 0, limit: 1 }),

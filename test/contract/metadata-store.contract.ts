@@ -241,7 +241,9 @@ const agentOf = (name: string, session: number): AgentRegistration => ({
   region: "east",
   zone: "east-1",
   host: `${name}.example`,
-  port: 9_092
+  port: 9_092,
+  peerHost: `${name}.peer.example`,
+  peerPort: 7_092
 })
 
 const LONG_MS = 600_000

@@ -92,7 +92,10 @@ export const startFuzzAgent = Effect.fnUntraced(function* (options: {
   const storage = runReaderLayer({ cacheBytes: 4 * 1_048_576 }).pipe(
     Layer.provideMerge(quorumLayer({ buckets: [bucket], bucketSets, ...PLACE, settings }))
   )
-  const members = membershipLayer({ agent: { name: "agent", ...PLACE, host: "127.0.0.1", port: 9092 }, ttlMs: 60_000 })
+  const members = membershipLayer({
+    agent: { name: "agent", ...PLACE, host: "127.0.0.1", port: 9092, peerHost: "127.0.0.1", peerPort: 0 },
+    ttlMs: 60_000
+  })
   const log = appendLogLayer({ shard: 0, pollIntervalMs: settings.logPollIntervalMs })
   const whole = agentLayer({ host: "127.0.0.1", port: 0, listener: "local", settings, bucketSet: "quorum" }).pipe(
     Layer.provideMerge(Layer.mergeAll(storage, log, members)),

@@ -84,7 +84,7 @@ const startAgent = Effect.fnUntraced(function* (options: {
   )
   const log = appendLogLayer({ shard: 0, pollIntervalMs: settings.logPollIntervalMs })
   const members = membershipLayer({
-    agent: { name: region, ...place, host: "127.0.0.1", port },
+    agent: { name: region, ...place, host: "127.0.0.1", port, peerHost: "127.0.0.1", peerPort: 0 },
     ttlMs: settings.membershipTtlMs
   })
   const whole = agentLayer({ host: "127.0.0.1", port, listener: "local", settings, bucketSet: "quorum" }).pipe(

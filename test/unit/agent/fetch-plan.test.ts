@@ -25,6 +25,7 @@ const segmentOf = (id: number, blockBytes: ReadonlyArray<number>): SegmentRef =>
   for (const bytes of blockBytes) blockOffsets.push(blockOffsets.at(-1)! + bytes)
   return {
     segmentId: id.toString(16).padStart(32, "0"),
+    seq: 1,
     createdAtMs: 1,
     bucketSet: "quorum",
     ackedBuckets: ["b1"],

@@ -39,6 +39,7 @@ export const makeSegment = (...blocks: ReadonlyArray<ReadonlyArray<RunPlan>>): M
   const blockOffsets: Array<number> = []
   const segment: SegmentRef = {
     segmentId: (++lastSegment).toString(16).padStart(32, "0"),
+    seq: 1,
     createdAtMs: 1,
     bucketSet: "quorum",
     ackedBuckets: ["b1"],

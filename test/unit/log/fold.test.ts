@@ -100,7 +100,7 @@ describe("rows that do not fit", () => {
     })
   }
 
-  it("stops for an epoch below the highest seen", () => {
+  it("passes over a row of an epoch that is over", () => {
     const fold = foldWithTopic()
     applyRow(fold, rowAfter(fold, [], { epoch: 4 }))
     assertStops(fold, rowAfter(fold, [], { epoch: 3 }), /epoch 3 after epoch 4/)
@@ -148,6 +148,7 @@ describe("state", () => {
     assert.deepEqual(first!.run(0), {
       segment: {
         segmentId: idOf("segment", 1),
+        seq: fold.seq,
         createdAtMs: NOW_MS - 100,
         bucketSet: "quorum",
         ackedBuckets: ["east", "west"],

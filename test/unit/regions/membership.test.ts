@@ -30,7 +30,15 @@ const start = Effect.fnUntraced(function* (store: MetadataStore["Service"], opti
   const scope = yield* Scope.make()
   yield* Effect.addFinalizer((exit) => Scope.close(scope, exit))
   const { name, region = "r1" } = options
-  const agent = { name, region, zone: `${region}-az1`, host: `${name}.test`, port: 9092 }
+  const agent = {
+    name,
+    region,
+    zone: `${region}-az1`,
+    host: `${name}.test`,
+    port: 9092,
+    peerHost: `${name}.test`,
+    peerPort: 7092
+  }
   const context = yield* make({ agent, ttlMs: TTL_MS }).pipe(
     Effect.provideService(MetadataStore, faultyMetadata.make(store, options.faults ?? (() => undefined))),
     Effect.provideService(Entropy, entropy),

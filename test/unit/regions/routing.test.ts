@@ -28,7 +28,9 @@ const agent = (nodeId: number, region: string): AgentRecord => ({
   region,
   zone: `${region}-az1`,
   host: "127.0.0.1",
-  port: 9000 + nodeId
+  port: 9000 + nodeId,
+  peerHost: "127.0.0.1",
+  peerPort: 7000 + nodeId
 })
 
 describe("leaders", () => {
