@@ -166,8 +166,8 @@ export const limits = {
   // --- commit log -----------------------------------------------------------------------------------------------
   /** Bytes of one log entry. */
   entryBytesMax: 8 * MiB,
-  /** Commands that wait for the next append; above it `submit` waits. */
-  commandsQueued: 4_096,
+  /** Commands that wait at the sequencer for the next append; more are refused, and come again. */
+  commandsQueued: 8_192,
   /** Commands judged into one entry. */
   commandsPerEntry: 256,
   /** Rows of one read of the log. */
@@ -191,15 +191,50 @@ export const limits = {
   producersPerPartition: 10_000,
   /** Kafka's `producer.id.expiration.ms`: a producer that was silent for so long is forgotten. */
   producerIdExpirationMs: 86_400_000,
-  /** `submit` calls that wait for room among `commandsQueued`; above it they are refused at once. */
-  submitsWaiting: 4_096,
-  submitWaitMs: 5_000,
   /** A command that is not settled so long after it was submitted is answered so. */
   commandSettleMs: 30_000,
   /** Longest pause between attempts to append or to read the log while the database fails. */
   logBackoffMaxMs: 1_000,
-  /** Longest pause that lets another writer of the same log have the next slot. */
-  logYieldMaxMs: 50,
+  /** Commands of one agent that are not settled; more are refused. */
+  commandsUnsettled: 4_096,
+  /** The sequencer tells all agents what it appended, and so often that it is there. */
+  sequencerBeatMs: 200,
+  /** A sequencer that was not heard of for so long may be replaced. */
+  sequencerSilentMs: 1_200,
+  /** One that was not heard of for so long is asked, and waited for so long. */
+  sequencerAskAfterMs: 500,
+  sequencerAskTimeoutMs: 500,
+  /** A sequencer that cannot settle an entry for so long no longer says that it is there: another may do better. */
+  sequencerStalledMs: 3_000,
+  /** How often an agent looks whether there is a sequencer; while there seems to be none. */
+  successionLookMs: 100,
+  successionLookSoonMs: 20,
+  /** Agents outside the home region let those inside go first for so long; all differ by chance by so much. */
+  takeoverForeignDelayMs: 250,
+  takeoverJitterMs: 150,
+  /** Pause after an attempt to take over that did not go through. */
+  takeoverRetryMs: 250,
+  /** A sequencer away from home hands over to an agent at home that has been there for so long. */
+  sequencerHomeAfterMs: 15_000,
+  /** A stopping sequencer tries to hand over for so long. */
+  handOverMs: 2_000,
+  /** Pause before commands are sent again, at first and at most. */
+  submitRetryMs: 20,
+  submitRetryMaxMs: 500,
+  /** An answered command waits so long for the fold to reach its entry, then is answered without. */
+  answerFoldWaitMs: 1_000,
+  /** Messages with entries under way to one agent; entries and their bytes that wait for it. Beyond it must read the log. */
+  tellsInFlight: 4,
+  tellRowsQueued: 256,
+  tellBytesQueued: 16 * MiB,
+  tellTimeoutMs: 2_000,
+  /** Agents that did not take what they were told are left alone for so long. */
+  tellRetryMs: 1_000,
+  /** While entries come by themselves, the log is polled so often; so long after the last they count as coming. */
+  logPollToldMs: 1_000,
+  logToldStaleMs: 1_000,
+  /** Rows that were heard of may come by themselves within this time. */
+  logTellPatienceMs: 50,
   /** Callers that wait for a linearizable answer. */
   barriersWaiting: 10_000,
   barrierWaitMs: 15_000,
@@ -302,6 +337,8 @@ assert(limits.sqliteBusyMs < limits.metadataTimeoutMs, "a wait for a lock ends b
 assert(limits.metadataTimeoutMs < limits.metadataHungMs, "the adapter's own timeout comes first")
 assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least one entry")
 assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
+assert(limits.sequencerBeatMs * 4 <= limits.sequencerSilentMs, "some beats may be late before anyone takes over")
+assert(limits.sequencerBeatMs * 2 < limits.logToldStaleMs, "a late beat does not bring back the fast poll")
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
 assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
 assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")

@@ -1,0 +1,103 @@
+/**
+ * Agents of one shard that reach each other in memory, with what a network may do to them: LogPeers for unit tests.
+ *
+ * A killed agent's port refuses, a frozen or cut one never answers. Streams end when either side's scope does.
+ */
+import { Effect } from "effect"
+import { type LogMember, LogPeerError, type LogPeers, type SubmitStream } from "#core/log/log-peers.ts"
+import { type IncomingStream, type LogDoor } from "#core/log/sequenced-log.ts"
+
+type Door = LogDoor["Service"]
+
+interface Place {
+  readonly member: LogMember
+  door: Door | undefined
+  state: "up" | "gone" | "silent"
+  readonly streams: Set<() => void>
+}
+
+export class MemoryPeers {
+  readonly homeRegion: string
+  private readonly places = new Map<string, Place>()
+
+  constructor(homeRegion: string) {
+    this.homeRegion = homeRegion
+  }
+
+  /** Enters a member; its door opens with `open`. */
+  enter(member: LogMember): LogPeers["Service"] {
+    const place: Place = { member, door: undefined, state: "up", streams: new Set() }
+    this.places.set(member.name, place)
+    return {
+      self: member,
+      homeRegion: this.homeRegion,
+      members: () =>
+        [...this.places.values()]
+          .filter(({ state }) => state !== "gone")
+          .map((each) => each.member)
+          .sort((left, right) => left.nodeId - right.nodeId),
+      membersAskedAtMs: () => Number.POSITIVE_INFINITY,
+      openStream: (other) => this.openStream(place, other),
+      ping: (other) => this.through(place, other, (door) => Effect.sync(door.ping)),
+      tell: (other, tidings) => this.through(place, other, (door) => Effect.sync(() => void door.tidings(tidings)))
+    }
+  }
+
+  open(name: string, door: Door): void {
+    this.places.get(name)!.door = door
+  }
+
+  set(name: string, state: Place["state"]): void {
+    const place = this.places.get(name)!
+    place.state = state
+    if (state === "gone") for (const end of [...place.streams]) end()
+  }
+
+  private through<A>(
+    from: Place,
+    to: LogMember,
+    use: (door: Door) => Effect.Effect<A, LogPeerError>
+  ): Effect.Effect<A, LogPeerError> {
+    return Effect.suspend(() => {
+      const place = this.places.get(to.name)
+      if (from.state === "silent" || place?.state === "silent") return Effect.never
+      if (place?.door === undefined || place.state === "gone" || place.member.session !== to.session) {
+        return Effect.fail(new LogPeerError({ reason: "Gone", member: to.name, cause: "nobody listens" }))
+      }
+      return use(place.door)
+    })
+  }
+
+  private openStream(from: Place, to: LogMember) {
+    return Effect.acquireRelease(
+      this.through(from, to, () => Effect.sync(() => this.makeStream(from, to))),
+      ({ end }) => Effect.sync(end)
+    ).pipe(Effect.map(({ stream }): SubmitStream => stream))
+  }
+
+  private makeStream(from: Place, to: LogMember) {
+    const place = this.places.get(to.name)!
+    const closeListeners = new Set<() => void>()
+    let isOver = false
+    const end = (): void => {
+      if (isOver) return
+      isOver = true
+      place.streams.delete(end)
+      from.streams.delete(end)
+      for (const listener of closeListeners) listener()
+    }
+    place.streams.add(end)
+    from.streams.add(end)
+    const incoming: IncomingStream = { isRefused: false, onClose: (listener) => closeListeners.add(listener) }
+    const stream: SubmitStream = {
+      send: (command) =>
+        Effect.suspend(() =>
+          isOver
+            ? Effect.fail(new LogPeerError({ reason: "Unreachable", member: to.name, cause: "the stream is over" }))
+            : this.through(from, to, (door) => door.submit(command, incoming))
+        ),
+      onClosed: (listener) => void closeListeners.add(listener)
+    }
+    return { stream, end }
+  }
+}
