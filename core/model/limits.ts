@@ -265,6 +265,8 @@ export const limits = {
   /** Pause before a crashed database thread is started again: doubles from the first to the second. */
   sqliteRestartMs: 50,
   sqliteRestartMaxMs: 5_000,
+  /** Chunks of checkpoints that one statement deletes: appends go between two. */
+  sqliteChunksPerDelete: 64,
   agentNameLengthMax: 255,
   /** Polls of the log's tail when nothing wakes an agent earlier. */
   logPollIntervalMs: 25,

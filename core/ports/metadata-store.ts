@@ -5,6 +5,8 @@
  * - `append` is one compare-and-set on (shard, seq): of any number of writers, in any number of processes, exactly one
  *   takes a slot. `taken` is a definite answer: this call wrote nothing (an earlier attempt of one's own may have: compare
  *   the slot's nonce).
+ * - A slot stays taken when its row has been trimmed: whoever slept through its taking and its trimming still gets nothing.
+ *   Every seq at or below the newest row's is `taken`. That rows are appended without gaps is the caller's business.
  * - An error's `outcome` says whether the call may have taken effect. An indefinite append is settled by reading the
  *   slot's nonce back, never by guessing.
  * - What `append` acknowledged is seen by every later `read` and `tail` of anyone (linearizable).
