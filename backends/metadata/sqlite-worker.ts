@@ -26,13 +26,11 @@ type Statements = ReturnType<typeof prepare>
 const prepare = (database: DatabaseSync) => {
   const statement = (sql: string): StatementSync => database.prepare(sql)
   return {
-    // A slot before the newest row is taken, also where its own row has been trimmed: whoever slept through that gets nothing.
     append: statement(
-      `INSERT INTO commit_log (shard, seq, epoch, nonce, prev_nonce, entry) SELECT ?1, ?2, ?3, ?4, ?5, ?6
-       WHERE NOT EXISTS (SELECT 1 FROM commit_log WHERE shard = ?1 AND seq >= ?2)`
+      "INSERT INTO commit_log (shard, seq, epoch, nonce, prev_nonce, is_kept, entry) VALUES (?, ?, ?, ?, ?, ?, ?)"
     ),
     read: statement(
-      `SELECT shard, seq, epoch, nonce, prev_nonce AS prevNonce, entry FROM commit_log
+      `SELECT shard, seq, epoch, nonce, prev_nonce AS prevNonce, is_kept AS isKept, entry FROM commit_log
        WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?`
     ),
     tail: statement("SELECT seq, nonce FROM commit_log WHERE shard = ? ORDER BY seq DESC LIMIT 1"),

@@ -97,7 +97,7 @@ const readOn = Effect.fnUntraced(function* ({
     else if (seq > 0 || tail.fold.shard !== 0) return true
     else {
       const genesis = encodeEntry([{ kind: "genesis", clusterId: entropy.uuid() }])
-      const { outcome } = yield* writer.append(genesis, { epoch: 0 })
+      const { outcome } = yield* writer.append(genesis, { epoch: 0, isKept: true })
       if (outcome === "mine") return true
       if (outcome !== "lost" && outcome !== "ended") yield* onStartFailure(outcome, attempt)
     }

@@ -147,7 +147,7 @@ export class Sequencer {
       const judged = this.judgeCurrent()
       if (judged === undefined) return
       const judgedFor = this.current
-      const outcome = yield* this.append(judged.entry, this.tail.fold.epoch)
+      const outcome = yield* this.append(judged.entry, { epoch: this.tail.fold.epoch, isKept: false })
       if (outcome === "mine") {
         const { seq } = this.tail.fold
         judgedFor.forEach((submission, index) =>
@@ -167,13 +167,18 @@ export class Sequencer {
     }
   })
 
-  private readonly append = Effect.fnUntraced(function* (this: Sequencer, entry: Uint8Array, epoch: number) {
+  private readonly append = Effect.fnUntraced(function* (
+    this: Sequencer,
+    entry: Uint8Array,
+    row: { readonly epoch: number; readonly isKept: boolean }
+  ) {
     const onDoubt = (cause: unknown) => {
       this.endCurrent({ kind: "failed", error: unavailable("indefinite", cause) })
       this.queue.endAll({ kind: "refused", why: "overloaded" })
     }
-    const { outcome, row } = yield* this.writer.append(entry, { epoch, onDoubt })
-    if (outcome === "mine") for (const listener of this.appendedListeners) listener([row])
+    const appended = yield* this.writer.append(entry, { ...row, onDoubt })
+    const { outcome } = appended
+    if (outcome === "mine") for (const listener of this.appendedListeners) listener([appended.row])
     return outcome
   })
 
@@ -192,7 +197,7 @@ export class Sequencer {
   private readonly appendEpoch = Effect.fnUntraced(function* (this: Sequencer, holder: Holder, isTakeover: boolean) {
     const epoch = this.tail.fold.epoch + 1
     if (isTakeover) this.unverifiedEpoch = epoch
-    return yield* this.append(encodeEntry([{ kind: "epoch-begun", holder }]), epoch)
+    return yield* this.append(encodeEntry([{ kind: "epoch-begun", holder }]), { epoch, isKept: true })
   })
 
   /** Until the database has said that the log ends here, or another epoch has begun. */

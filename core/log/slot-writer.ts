@@ -43,7 +43,7 @@ export class SlotWriter {
   readonly append = Effect.fnUntraced(function* (
     this: SlotWriter,
     entry: Uint8Array,
-    options: { readonly epoch: number; readonly onDoubt?: (cause: unknown) => void }
+    options: { readonly epoch: number; readonly isKept?: boolean; readonly onDoubt?: (cause: unknown) => void }
   ) {
     const { fold } = this.tail
     const row: LogRow = {
@@ -52,6 +52,7 @@ export class SlotWriter {
       epoch: options.epoch,
       nonce: this.entropy.uuid(),
       prevNonce: fold.nonce,
+      isKept: options.isKept ?? false,
       entry
     }
     const slot: WatchedSlot = { seq: row.seq, nonce: row.nonce, outcome: "unknown" }
