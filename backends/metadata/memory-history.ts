@@ -54,7 +54,7 @@ export class MemoryHistory {
 
   deleteCheckpoints({ shard, before }: { readonly shard: number; readonly before: number }): void {
     const ofShard = this.chunks.get(shard)
-    for (const seq of [...(ofShard?.keys() ?? [])]) if (seq < before) ofShard!.delete(seq)
+    for (const seq of ofShard?.keys() ?? []) if (seq < before) ofShard!.delete(seq)
   }
 
   writeIndexPages(pages: ReadonlyArray<IndexPage>): void {
