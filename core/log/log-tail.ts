@@ -215,7 +215,9 @@ export class LogTail {
       }
       const { seq } = read.success
       if (seq < foldedSeq) {
-        this.stop(new FoldStopped({ shard: this.fold.shard, seq: foldedSeq }, `the database has lost rows: it ends at ${seq}`))
+        this.stop(
+          new FoldStopped({ shard: this.fold.shard, seq: foldedSeq }, `the database has lost rows: it ends at ${seq}`)
+        )
         return
       }
       for (const wait of asked) {

@@ -259,7 +259,8 @@ const sightingOf = (parts: Parts, startedAtMs: number): Sighting => {
   const isRefusing = submitter.routeFailure?.session === holder.session && submitter.routeFailure.reason === "Gone"
   const isListed = peers.members().some(({ session }) => session === holder.session)
   // A list that is older than the epoch cannot know an agent that came and took over at once.
-  const hasLeft = !isListed && peers.membersAskedAtMs() > parts.epochSinceMs && nowMs - heardAtMs > 2 * limits.sequencerBeatMs
+  const hasLeft =
+    !isListed && peers.membersAskedAtMs() > parts.epochSinceMs && nowMs - heardAtMs > 2 * limits.sequencerBeatMs
   const isPredecessor = holder.name === peers.self.name
   return { ...sighting, holder: isRefusing || hasLeft || isPredecessor ? "gone" : "there" }
 }

@@ -185,7 +185,8 @@ export class Sequencer {
   private readonly answerEpochAsked = Effect.fnUntraced(function* (this: Sequencer, asked: EpochAsked) {
     const isTakeover = asked.holder.session === this.self.session
     // Only who holds an epoch hands it on, and nobody takes over from oneself.
-    const outcome: SlotOutcome = isTakeover === this.isHolder ? "lost" : yield* this.appendEpoch(asked.holder, isTakeover)
+    const outcome: SlotOutcome =
+      isTakeover === this.isHolder ? "lost" : yield* this.appendEpoch(asked.holder, isTakeover)
     if (typeof outcome === "object") {
       yield* Effect.logWarning("an epoch could not be begun", { shard: this.tail.fold.shard, error: outcome.message })
     }

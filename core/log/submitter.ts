@@ -11,7 +11,7 @@ import { type Clock, Effect, FiberSet, Latch, Result, type Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type Command } from "./command.ts"
 import { decodeAnswer, encodeCommand } from "./command-bytes.ts"
-import { type Outcome } from "./command-queue.ts"
+import { type Outcome, type Submission } from "./command-queue.ts"
 import { CommitLogError } from "./commit-log.ts"
 import { type Answer } from "./judge.ts"
 import { type LogMember, LogPeerError, type LogPeers, type SubmitReply } from "./log-peers.ts"
@@ -182,23 +182,23 @@ export class Submitter {
   })
 
   private openLocal(end: () => void): Effect.Effect<Stream, never, Scope.Scope> {
-    const withdrawals = new Set<() => void>()
+    const submissions = new Set<Submission>()
     let isClosed = false
     const close = () => {
       isClosed = true
-      for (const withdraw of withdrawals) withdraw()
+      for (const submission of submissions) submission.withdraw()
     }
     const send = (pending: Pending): void => {
       if (isClosed || pending.isOver) return
-      const command = this.toSend(pending)
-      const submission = this.sequencer.offer(command, (outcome) => {
-        withdrawals.delete(withdraw)
+      // A refusal comes before `offer` returns.
+      let submission: Submission | undefined
+      submission = this.sequencer.offer(this.toSend(pending), (outcome) => {
+        if (submission !== undefined) submissions.delete(submission)
         if (outcome.kind !== "refused") return this.take(pending, outcome)
         isClosed = true
         end()
       })
-      const withdraw = () => submission.withdraw()
-      if (!submission.isOver) withdrawals.add(withdraw)
+      if (!submission.isOver) submissions.add(submission)
     }
     return Effect.as(
       Effect.addFinalizer(() => Effect.sync(close)),

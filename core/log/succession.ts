@@ -58,7 +58,11 @@ export interface Heirs {
 const holderOf = ({ name, session, region }: LogMember): Holder => ({ name, session, region })
 
 /** To whom a sequencer away from home hands over: an agent at home that has been there for a while. */
-export const heirAtHome = ({ self, members, homeRegion }: Heirs, presence: Presence, nowMs: number): Holder | undefined => {
+export const heirAtHome = (
+  { self, members, homeRegion }: Heirs,
+  presence: Presence,
+  nowMs: number
+): Holder | undefined => {
   if (self.region === homeRegion) return undefined
   const heir = members.find(
     ({ region, session }) =>
@@ -71,6 +75,8 @@ export const heirAtHome = ({ self, members, homeRegion }: Heirs, presence: Prese
 export const heirOnLeaving = ({ self, members, homeRegion }: Heirs): Holder | undefined => {
   const others = members.filter(({ session }) => session !== self.session)
   const heir =
-    others.find(({ region }) => region === homeRegion) ?? others.find(({ region }) => region === self.region) ?? others[0]
+    others.find(({ region }) => region === homeRegion) ??
+    others.find(({ region }) => region === self.region) ??
+    others[0]
   return heir === undefined ? undefined : holderOf(heir)
 }

@@ -1,5 +1,5 @@
 /** Commit logs of several agents on one store in memory, reaching each other in memory, on virtual time that runs by itself. */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, type Latch, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { type FaultPlan, make as makeFaulty } from "#backends/metadata/faulty.ts"
 import { make as makeMemory } from "#backends/metadata/memory.ts"
@@ -58,12 +58,13 @@ export const agentOf = Effect.fnUntraced(function* (world: LogWorld, options: Ag
   const entropy = entropyOf(options.seed ?? nodeId)
   const name = options.name ?? `agent-${nodeId}`
   const peers = world.peers.enter({ name, session: entropy.uuid(), nodeId, region: options.region ?? HOME })
+  const store = gated(options.store ?? world.store, world.peers.gateOf(name))
   const context = yield* Layer.build(
     sequencedLogLayer.pipe(
       Layer.provide(foldedLogLayer({ shard: 0 })),
       Layer.provide(
         Layer.mergeAll(
-          Layer.succeed(MetadataStore, makeFaulty(options.store ?? world.store, options.plan ?? noFaults)),
+          Layer.succeed(MetadataStore, makeFaulty(store, options.plan ?? noFaults)),
           Layer.succeed(Entropy, entropy),
           Layer.succeed(LogPeers, peers)
         )
@@ -73,6 +74,14 @@ export const agentOf = Effect.fnUntraced(function* (world: LogWorld, options: Ag
   world.peers.open(name, Context.get(context, LogDoor))
   const agent: LogAgent = { name, log: Context.get(context, CommitLog), view: Context.get(context, SequencerView) }
   return agent
+})
+
+/** Calls of an agent that was killed or frozen get nowhere. */
+const gated = (store: Store, gate: Latch.Latch): Store => ({
+  ...store,
+  append: (row) => Effect.andThen(gate.await, store.append(row)),
+  read: (range) => Effect.andThen(gate.await, store.read(range)),
+  tail: (shard) => Effect.andThen(gate.await, store.tail(shard))
 })
 
 /** Runs the effect while virtual time goes on, five milliseconds a step. */

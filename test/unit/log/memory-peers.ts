@@ -1,9 +1,10 @@
 /**
  * Agents of one shard that reach each other in memory, with what a network may do to them: LogPeers for unit tests.
  *
- * A killed agent's port refuses, a frozen or cut one never answers. Streams end when either side's scope does.
+ * A killed agent's port refuses, a frozen one never answers, and neither gets anything done (`gateOf`). Streams end when
+ * either side's scope does.
  */
-import { Effect } from "effect"
+import { Effect, Latch } from "effect"
 import { type LogMember, LogPeerError, type LogPeers, type SubmitStream } from "#core/log/log-peers.ts"
 import { type IncomingStream, type LogDoor } from "#core/log/sequenced-log.ts"
 
@@ -14,6 +15,8 @@ interface Place {
   door: Door | undefined
   state: "up" | "gone" | "silent"
   readonly streams: Set<() => void>
+  /** Open while it runs. */
+  readonly gate: Latch.Latch
 }
 
 export class MemoryPeers {
@@ -26,7 +29,7 @@ export class MemoryPeers {
 
   /** Enters a member; its door opens with `open`. */
   enter(member: LogMember): LogPeers["Service"] {
-    const place: Place = { member, door: undefined, state: "up", streams: new Set() }
+    const place: Place = { member, door: undefined, state: "up", streams: new Set(), gate: Latch.makeUnsafe(true) }
     this.places.set(member.name, place)
     return {
       self: member,
@@ -47,9 +50,16 @@ export class MemoryPeers {
     this.places.get(name)!.door = door
   }
 
+  /** What the agent does outside of memory waits for it. */
+  gateOf(name: string): Latch.Latch {
+    return this.places.get(name)!.gate
+  }
+
   set(name: string, state: Place["state"]): void {
     const place = this.places.get(name)!
     place.state = state
+    if (state === "up") place.gate.openUnsafe()
+    else place.gate.closeUnsafe()
     if (state === "gone") for (const end of [...place.streams]) end()
   }
 
@@ -60,7 +70,7 @@ export class MemoryPeers {
   ): Effect.Effect<A, LogPeerError> {
     return Effect.suspend(() => {
       const place = this.places.get(to.name)
-      if (from.state === "silent" || place?.state === "silent") return Effect.never
+      if (from.state !== "up" || place?.state === "silent") return Effect.never
       if (place?.door === undefined || place.state === "gone" || place.member.session !== to.session) {
         return Effect.fail(new LogPeerError({ reason: "Gone", member: to.name, cause: "nobody listens" }))
       }
