@@ -18,6 +18,8 @@ export interface WatchedSlot {
   readonly nonce: Uuid
   /** `void`: the row has the slot, but its epoch was over. */
   outcome: "unknown" | "mine" | "lost" | "void"
+  /** Opens when it is decided. */
+  readonly decided: Latch.Latch
 }
 
 interface BarrierWait {
@@ -154,6 +156,7 @@ export class LogTail {
     const { slot } = this
     if (slot?.seq === row.seq && slot.outcome === "unknown") {
       slot.outcome = slot.nonce !== row.nonce ? "lost" : folded.standing === "void" ? "void" : "mine"
+      slot.decided.openUnsafe()
     }
     if (folded.standing === "void") this.unreported.push(new VoidRow(row))
     for (const listener of this.listeners) this.tell(listener, folded)

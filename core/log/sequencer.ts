@@ -44,6 +44,7 @@ export class Sequencer {
   /** Since when the present entry is being settled. */
   private settlingSinceMs: number | undefined
   private readonly appendedListeners: Array<(rows: ReadonlyArray<LogRow>) => void> = []
+  private readonly actingListeners: Array<() => void> = []
 
   constructor(parts: {
     readonly self: Holder
@@ -86,6 +87,11 @@ export class Sequencer {
   /** Called with each row that was appended here, after it was folded. */
   onAppended(listener: (rows: ReadonlyArray<LogRow>) => void): void {
     this.appendedListeners.push(listener)
+  }
+
+  /** Called when this agent has taken over and begins to act. */
+  onActing(listener: () => void): void {
+    this.actingListeners.push(listener)
   }
 
   /**
@@ -207,7 +213,8 @@ export class Sequencer {
       const read = yield* Effect.result(this.tail.barrier)
       if (Result.isFailure(read)) yield* backoff(attempt)
       else {
-        if (this.isHolder) this.unverifiedEpoch = undefined
+        this.unverifiedEpoch = undefined
+        for (const listener of this.actingListeners) listener()
         return
       }
     }

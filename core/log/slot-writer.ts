@@ -7,7 +7,7 @@
  *
  * Who may append, and what, is not decided here (sequencer.ts).
  */
-import { Effect, Result } from "effect"
+import { Effect, Latch, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type Entropy } from "#core/ports/entropy.ts"
 import { type LogRow, type MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
@@ -55,7 +55,7 @@ export class SlotWriter {
       isKept: options.isKept ?? false,
       entry
     }
-    const slot: WatchedSlot = { seq: row.seq, nonce: row.nonce, outcome: "unknown" }
+    const slot: WatchedSlot = { seq: row.seq, nonce: row.nonce, outcome: "unknown", decided: Latch.makeUnsafe() }
     this.tail.watch(slot)
     this.isInDoubt = true
     const outcome = yield* this.insert(row, slot, options.onDoubt)
@@ -71,7 +71,10 @@ export class SlotWriter {
     onDoubt: ((cause: unknown) => void) | undefined
   ): Effect.fn.Return<SlotOutcome> {
     for (let attempt = 1; ; attempt += 1) {
-      const inserted = yield* Effect.result(guarded("append", this.store.append(row)))
+      // Another's row may decide the slot while this call hangs: then its answer says nothing more.
+      const inserted = yield* Effect.result(
+        Effect.raceFirst(guarded("append", this.store.append(row)), Effect.as(slot.decided.await, "decided" as const))
+      )
       if (Result.isSuccess(inserted) && inserted.success === "appended") this.tail.foldRows([row])
       else if (Result.isFailure(inserted)) {
         if (attempt === 1 && inserted.failure.outcome === "definite") return inserted.failure
@@ -79,9 +82,6 @@ export class SlotWriter {
       }
       // Also after "taken": it may have been an earlier delivery of this very row that took the slot.
       if (slot.outcome === "unknown") yield* Effect.ignore(this.tail.readOnce)
-      else if (slot.outcome === "lost" && Result.isSuccess(inserted) && inserted.success === "appended") {
-        this.tail.stop(new Error(`the database acknowledged row ${row.seq}, which another row's nonce has`))
-      }
       if (this.tail.ended !== undefined) return "ended"
       if (slot.outcome !== "unknown") return slot.outcome === "mine" ? "mine" : "lost"
       yield* Effect.logWarning("an append is not settled yet").pipe(

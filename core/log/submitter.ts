@@ -86,6 +86,7 @@ export class Submitter {
       if (this.answered.length > 0) this.resumeFolded(seq)
       if (effects[0]?.kind === "epoch-begun") this.reroute()
     })
+    this.sequencer.onActing(() => this.reroute())
     this.tail.onEnded((error) => this.endAll(error))
   }
 

@@ -1,5 +1,5 @@
 /** Commit logs of several agents on one store in memory, reaching each other in memory, on virtual time that runs by itself. */
-import { Context, Effect, type Latch, Layer } from "effect"
+import { Context, Effect, Fiber, type Latch, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { type FaultPlan, make as makeFaulty } from "#backends/metadata/faulty.ts"
 import { make as makeMemory } from "#backends/metadata/memory.ts"
@@ -57,8 +57,8 @@ export const agentOf = Effect.fnUntraced(function* (world: LogWorld, options: Ag
   const nodeId = world.agents
   const entropy = entropyOf(options.seed ?? nodeId)
   const name = options.name ?? `agent-${nodeId}`
-  const peers = world.peers.enter({ name, session: entropy.uuid(), nodeId, region: options.region ?? HOME })
-  const store = gated(options.store ?? world.store, world.peers.gateOf(name))
+  const entered = world.peers.enter({ name, session: entropy.uuid(), nodeId, region: options.region ?? HOME })
+  const store = gated(options.store ?? world.store, entered.gate)
   const context = yield* Layer.build(
     sequencedLogLayer.pipe(
       Layer.provide(foldedLogLayer({ shard: 0 })),
@@ -66,12 +66,13 @@ export const agentOf = Effect.fnUntraced(function* (world: LogWorld, options: Ag
         Layer.mergeAll(
           Layer.succeed(MetadataStore, makeFaulty(store, options.plan ?? noFaults)),
           Layer.succeed(Entropy, entropy),
-          Layer.succeed(LogPeers, peers)
+          Layer.succeed(LogPeers, entered.peers)
         )
       )
     )
   )
-  world.peers.open(name, Context.get(context, LogDoor))
+  yield* Effect.addFinalizer(() => Effect.sync(entered.dismiss))
+  entered.open(Context.get(context, LogDoor))
   const agent: LogAgent = { name, log: Context.get(context, CommitLog), view: Context.get(context, SequencerView) }
   return agent
 })
@@ -84,13 +85,19 @@ const gated = (store: Store, gate: Latch.Latch): Store => ({
   tail: (shard) => Effect.andThen(gate.await, store.tail(shard))
 })
 
-/** Runs the effect while virtual time goes on, five milliseconds a step. */
+/**
+ * Runs the effect while virtual time goes on, five milliseconds a step. A step is never interrupted: the clock would wait for
+ * ever for the fibers that it woke.
+ */
 export const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.raceFirst(effect, Effect.forever(Effect.andThen(TestClock.adjust(5), Effect.yieldNow))) as Effect.Effect<
-    A,
-    E,
-    R
-  >
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkChild(effect)
+    while (fiber.pollUnsafe() === undefined) {
+      yield* TestClock.adjust(5)
+      yield* Effect.yieldNow
+    }
+    return yield* Fiber.join(fiber)
+  })
 
 export const nowMs: Effect.Effect<number> = Effect.clockWith((clock) => clock.currentTimeMillis)
 

@@ -1,7 +1,7 @@
 /**
  * Agents of one shard that reach each other in memory, with what a network may do to them: LogPeers for unit tests.
  *
- * A killed agent's port refuses, a frozen one never answers, and neither gets anything done (`gateOf`). Streams end when
+ * A killed agent stays listed, as until its time in the database is over; its port refuses, a frozen one never answers, and neither gets anything done (`gateOf`). Streams end when
  * either side's scope does.
  */
 import { Effect, Latch } from "effect"
@@ -17,6 +17,17 @@ interface Place {
   readonly streams: Set<() => void>
   /** Open while it runs. */
   readonly gate: Latch.Latch
+  /** It knows nobody: the test is over for it. */
+  isAlone: boolean
+}
+
+export interface EnteredMember {
+  readonly peers: LogPeers["Service"]
+  /** What the agent does outside of memory waits for it. */
+  readonly gate: Latch.Latch
+  readonly open: (door: Door) => void
+  /** The end of the test: one that was killed or frozen must not try to hand over, which takes time. */
+  readonly dismiss: () => void
 }
 
 export class MemoryPeers {
@@ -27,16 +38,23 @@ export class MemoryPeers {
     this.homeRegion = homeRegion
   }
 
-  /** Enters a member; its door opens with `open`. */
-  enter(member: LogMember): LogPeers["Service"] {
-    const place: Place = { member, door: undefined, state: "up", streams: new Set(), gate: Latch.makeUnsafe(true) }
+  /** Enters a member, in the place of an earlier one of its name. */
+  enter(member: LogMember): EnteredMember {
+    const place: Place = {
+      member,
+      door: undefined,
+      state: "up",
+      streams: new Set(),
+      gate: Latch.makeUnsafe(true),
+      isAlone: false
+    }
     this.places.set(member.name, place)
-    return {
+    const peers: LogPeers["Service"] = {
       self: member,
       homeRegion: this.homeRegion,
       members: () =>
         [...this.places.values()]
-          .filter(({ state }) => state !== "gone")
+          .filter((each) => each === place || !place.isAlone)
           .map((each) => each.member)
           .sort((left, right) => left.nodeId - right.nodeId),
       membersAskedAtMs: () => Number.POSITIVE_INFINITY,
@@ -44,15 +62,16 @@ export class MemoryPeers {
       ping: (other) => this.through(place, other, (door) => Effect.sync(door.ping)),
       tell: (other, tidings) => this.through(place, other, (door) => Effect.sync(() => void door.tidings(tidings)))
     }
-  }
-
-  open(name: string, door: Door): void {
-    this.places.get(name)!.door = door
-  }
-
-  /** What the agent does outside of memory waits for it. */
-  gateOf(name: string): Latch.Latch {
-    return this.places.get(name)!.gate
+    return {
+      peers,
+      gate: place.gate,
+      open: (door) => {
+        place.door = door
+      },
+      dismiss: () => {
+        place.isAlone = place.state !== "up"
+      }
+    }
   }
 
   set(name: string, state: Place["state"]): void {
@@ -79,9 +98,13 @@ export class MemoryPeers {
   }
 
   private openStream(from: Place, to: LogMember) {
-    return Effect.acquireRelease(
-      this.through(from, to, () => Effect.sync(() => this.makeStream(from, to))),
-      ({ end }) => Effect.sync(end)
+    // Waiting for one that does not answer can be given up.
+    return Effect.andThen(
+      this.through(from, to, () => Effect.void),
+      Effect.acquireRelease(
+        Effect.sync(() => this.makeStream(from, to)),
+        ({ end }) => Effect.sync(end)
+      )
     ).pipe(Effect.map(({ stream }): SubmitStream => stream))
   }
 

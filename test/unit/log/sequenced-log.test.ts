@@ -213,26 +213,6 @@ describe("the fold's end", () => {
     })
   )
 
-  it.effect("comes when the database acknowledges a row that another one's nonce has", () =>
-    Effect.gen(function* () {
-      yield* setClock
-      const world = yield* makeWorld
-      const lying: Store = {
-        ...world.store,
-        append: (row) =>
-          row.seq <= 3
-            ? world.store.append(row)
-            : Effect.andThen(
-                world.store.append({ ...row, nonce: idOf("nonce", 5) }),
-                Effect.andThen(Effect.sleep(1_500), Effect.succeed("appended" as const))
-              )
-      }
-      const log = yield* agentLog(world, { store: lying })
-      yield* inTime(log.submit(createTopicOf("orders")))
-      assert.equal((yield* inTime(Effect.flip(commit(log, 2)))).reason, "FoldStopped")
-    })
-  )
-
   it.effect("comes when the database has lost rows that were folded", () =>
     Effect.gen(function* () {
       yield* setClock
