@@ -1,5 +1,5 @@
 /** Two agents for tests: who they are, handlers that the test answers for, and a listener over real TCP. */
-import { Deferred, Effect, Layer } from "effect"
+import { Deferred, Effect, Layer, Logger } from "effect"
 import * as tcp from "#backends/network/tcp.ts"
 import * as tcpConnector from "#backends/network/tcp-connector.ts"
 import { type PeerEntries } from "#core/peer/api/10002-peer-entries.ts"
@@ -83,7 +83,7 @@ export const submitOf = (epoch: number, command: Buffer = Buffer.from("command")
 export const listenOnLoopback = (handlers: PeerHandlers, self: PeerIdentity = SERVER, port = 0) =>
   listen({ host: "127.0.0.1", port, self, clusterId: CLUSTER, handlers, connectionsMax: 100 })
 
-export const loopback = Layer.mergeAll(tcp.layer, tcpConnector.layer, Metrics.layerNoop)
+export const loopback = Layer.mergeAll(tcp.layer, tcpConnector.layer, Metrics.layerNoop, Logger.layer([]))
 
 /** Addresses as membership has them. */
 export const agentAt = (self: PeerIdentity, peerPort: number) => {
