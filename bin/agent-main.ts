@@ -46,6 +46,9 @@ export interface AgentFlags {
   readonly host: string
   readonly port: number
   readonly advertisedHost: string | undefined
+  readonly peerHost: string | undefined
+  readonly peerPort: number
+  readonly advertisedPeerHost: string | undefined
   readonly httpHost: string | undefined
   readonly httpPort: number
   readonly logFormat: LogFormat
@@ -87,7 +90,7 @@ interface AgentOptions extends AgentFlags {
 const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Return<void, CommandFailed, Scope.Scope> {
   const { name, region, zone, version, topology } = options
   const telemetry = yield* Telemetry.make({ agent: name, region, zone, version })
-  yield* requireFreePort(options)
+  yield* requireFreePorts(options)
   let notReady = (): ReadonlyArray<string> => ["the agent is starting"]
   let degraded = (): ReadonlyArray<string> => []
   const httpPort = yield* HttpServer.listen({
@@ -145,8 +148,8 @@ const layers = (
           zone,
           host: advertisedHost(options),
           port,
-          peerHost: advertisedHost(options),
-          peerPort: 0
+          peerHost: options.advertisedPeerHost ?? advertisedHost(options),
+          peerPort: options.peerPort
         },
         ttlMs: settings.membershipTtlMs
       })
@@ -173,13 +176,29 @@ const openMetadata = ({ metadata }: Topology): Effect.Effect<InstrumentedMetadat
   ).pipe(Effect.map(instrument), Effect.mapError(explain))
 
 /**
- * The Kafka listener opens last, when the agent has taken its name among the members: a port that is in use must be found out
- * before that, or a start that fails would take the name from the agent that runs.
+ * The listeners for clients and agents open late, when the agent has taken its name among the members: a port that is in
+ * use must be found out before that, or a start that fails would take the name from the agent that runs.
  */
-const requireFreePort = Effect.fnUntraced(function* ({ host, port }: AgentOptions) {
-  const state = port === 0 ? "free" : yield* checkPort(host, port)
-  if (state !== "free") return yield* invalid(`port ${port} is ${state}: choose another with --port`)
+const requireFreePorts = Effect.fnUntraced(function* (options: AgentOptions) {
+  const { host, port, peerPort } = options
+  if (port !== 0 && port === peerPort) {
+    return yield* invalid(
+      `port ${port} would be used both for Kafka and for other agents: change --port or --peer-port`
+    )
+  }
+  const listeners = [
+    { host, port, flag: "--port" },
+    { host: peerListenHost(options), port: peerPort, flag: "--peer-port" }
+  ]
+  for (const listener of listeners) {
+    const state = listener.port === 0 ? "free" : yield* checkPort(listener.host, listener.port)
+    if (state !== "free")
+      return yield* invalid(`port ${listener.port} is ${state}: choose another with ${listener.flag}`)
+  }
 })
+
+/** Where this agent listens for others. */
+const peerListenHost = ({ peerHost, host }: AgentOptions): string => peerHost ?? host
 
 /** An agent that listens on all addresses tells clients its host's name. */
 const advertisedHost = ({ advertisedHost: told, host }: AgentOptions): string =>

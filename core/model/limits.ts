@@ -64,6 +64,41 @@ export const limits = {
   /** From asking to answer, waiting to be sent included (Kafka's `request.timeout.ms`). */
   clientRequestTimeoutMs: 30_000,
 
+  // --- peers ----------------------------------------------------------------------------------------------------
+  /** Longest request and longest answer between agents: a whole entry, or a block, with room to spare. */
+  peerFrameBytesMax: 16 * MiB,
+  /** The same of who has not said yet who he is. */
+  peerHelloBytesMax: 8 * KiB,
+  /** Whoever has connected must have said so by then. */
+  peerHelloMs: 10_000,
+  /** Connections that other agents may have to one agent: each has a few. */
+  peerConnectionsMax: 4_096,
+  /** An accepted connection without a request for so long is closed. */
+  peerConnectionIdleMs: 900_000,
+  /** Requests of one connection that are not answered: the client sends no more, the server reads no more. */
+  peerRequestsInFlight: 256,
+  /** Requests of one connection that wait to be sent; above it they are refused at once. */
+  peerRequestsQueued: 1_024,
+  /** Bytes of other agents' requests that are read and not yet answered, all connections together. */
+  peerRequestBytesInFlight: 48 * MiB,
+  /** Requests of at most this size (pings) have a quarter of `peerRequestBytesInFlight` for themselves. */
+  peerRequestBytesSmall: 512,
+  /** From asking for a connection until the other agent has said who it is. */
+  peerConnectMs: 3_000,
+  /** Agents that one agent is linked to. */
+  peerLinksMax: 1_024,
+  /** Connections of one agent for streams of requests, all together. */
+  peerStreamsMax: 1_024,
+  /** A link that nobody has used for so long is closed. */
+  peerLinkIdleMs: 60_000,
+  /** How often idle links, and links to agents that are no members any more, are looked for. */
+  peerLinkSweepMs: 5_000,
+  /** Pause before the second attempt to connect (the first is made at once), and the longest; doubled and jittered. */
+  peerReconnectMs: 50,
+  peerReconnectMsMax: 2_000,
+  /** A connection that lasted so long was a good one: after it attempts begin anew. */
+  peerSettledMs: 5_000,
+
   // --- segments -------------------------------------------------------------------------------------------------
   /** A segment closes when its batches reach this size. */
   segmentBytes: 8 * MiB,
@@ -335,6 +370,11 @@ assert(limits.fetchBytesMax <= limits.fetchBytesInFlight, "one fetch must fit in
 assert(limits.fetchBytesMax <= limits.fetchBlockBytesMax, "the blocks of one fetch can fill its answer")
 assert(limits.segmentBytes * 2 <= limits.requestBytesInFlight, "one segment must gather while another is written")
 assert(limits.batchBytesMax <= limits.fetchBytesMax, "a batch of default size must fit into a fetch answer")
+assert(limits.entryBytesMax + limits.blockBytes <= limits.peerFrameBytesMax, "an entry and a block fit between agents")
+assert(limits.peerFrameBytesMax <= (limits.peerRequestBytesInFlight / 4) * 3, "a large request fits into the budget")
+assert(limits.peerRequestBytesSmall <= limits.peerHelloBytesMax, "a ping is shorter than a hello may be")
+assert(limits.peerLinkIdleMs < limits.peerConnectionIdleMs, "who opened a connection closes it when it is idle")
+assert(limits.peerConnectMs < limits.peerHelloMs, "who connects gives up first")
 assert(limits.sqliteBusyMs < limits.metadataTimeoutMs, "a wait for a lock ends before the call does")
 assert(limits.metadataTimeoutMs < limits.metadataHungMs, "the adapter's own timeout comes first")
 assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least one entry")
