@@ -13,10 +13,12 @@ import * as EntropyLayer from "#backends/entropy.ts"
 import * as MemoryMetadata from "#backends/metadata/memory.ts"
 import * as SqliteMetadata from "#backends/metadata/sqlite.ts"
 import * as Tcp from "#backends/network/tcp.ts"
+import * as TcpConnector from "#backends/network/tcp-connector.ts"
 import * as Agent from "#core/agent/agent.ts"
 import * as RunReader from "#core/agent/run-reader.ts"
-import * as AppendLog from "#core/log/append-log.ts"
+import * as FoldedLog from "#core/log/folded-log.ts"
 import { type CommitLogError } from "#core/log/commit-log.ts"
+import * as PeeredLog from "#core/peer/peered-log.ts"
 import { type MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
 import { type ListenError } from "#core/ports/network.ts"
 import { type LogFormat, layer as loggerLayer } from "#core/telemetry/log.ts"
@@ -141,6 +143,14 @@ const layers = (
   const { settings } = topology
   return Agent.layer({ host, port, listener: LISTENER, settings, bucketSet: QUORUM_SET }).pipe(
     Layer.provideMerge(
+      PeeredLog.layer({
+        shard: SHARD,
+        homeRegion: topology.regions[0]!.name,
+        host: peerListenHost(options),
+        port: options.peerPort
+      })
+    ),
+    Layer.provideMerge(
       Membership.layer({
         agent: {
           name,
@@ -154,8 +164,8 @@ const layers = (
         ttlMs: settings.membershipTtlMs
       })
     ),
+    Layer.provideMerge(FoldedLog.layer({ shard: SHARD, pollIntervalMs: settings.logPollIntervalMs })),
     Layer.provideMerge(RunReader.layer({ cacheBytes: settings.cacheBytes })),
-    Layer.provideMerge(AppendLog.layer({ shard: SHARD, pollIntervalMs: settings.logPollIntervalMs })),
     Layer.provideMerge(
       Quorum.layer({
         buckets: buckets.map(({ bucket }) => bucket),
@@ -165,7 +175,7 @@ const layers = (
         settings
       })
     ),
-    Layer.provideMerge(Layer.mergeAll(metadata, EntropyLayer.layer, Tcp.layer))
+    Layer.provideMerge(Layer.mergeAll(metadata, EntropyLayer.layer, Tcp.layer, TcpConnector.layer))
   )
 }
 

@@ -45,14 +45,14 @@ export type SubmitReply =
 
 /** Commands to one agent, in the order of the calls. The first failure ends the stream. */
 export interface SubmitStream {
-  readonly send: (command: Uint8Array) => Effect.Effect<SubmitReply, LogPeerError>
+  /** `epoch`: the newest known here; who knows less of the log is not its sequencer. */
+  readonly send: (command: Uint8Array, epoch: number) => Effect.Effect<SubmitReply, LogPeerError>
   /** Called once, when nothing can be sent any more. */
   readonly onClosed: (listener: () => void) => void
 }
 
 /** Rows that are settled, or word that the sequencer is there. */
 export interface Tidings {
-  readonly shard: number
   readonly epoch: number
   /** The log reaches to here. */
   readonly tailSeq: number
@@ -81,7 +81,7 @@ export class LogPeers extends Context.Service<
     readonly openStream: (member: LogMember) => Effect.Effect<SubmitStream, LogPeerError, Scope.Scope>
     /** When the list was asked for that `members` shows: who had left by then is not in it. */
     readonly membersAskedAtMs: () => number
-    readonly ping: (member: LogMember, shard: number) => Effect.Effect<Pong, LogPeerError>
+    readonly ping: (member: LogMember) => Effect.Effect<Pong, LogPeerError>
     readonly tell: (member: LogMember, tidings: Tidings) => Effect.Effect<void, LogPeerError>
   }
 >()("meridian/core/log/LogPeers") {}

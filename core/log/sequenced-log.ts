@@ -44,7 +44,10 @@ export class LogDoor extends Context.Service<
   LogDoor,
   {
     /** Begins at once: the order of the calls is the order of judging. */
-    readonly submit: (command: Uint8Array, stream: IncomingStream) => Effect.Effect<SubmitReply>
+    readonly submit: (
+      submitted: { readonly command: Uint8Array; readonly epoch: number },
+      stream: IncomingStream
+    ) => Effect.Effect<SubmitReply>
     /** Answers with the seq that is folded then. */
     readonly tidings: (tidings: Tidings) => number
     readonly ping: () => Pong
@@ -110,7 +113,7 @@ export const make = Effect.fnUntraced(function* (): Effect.fn.Return<
     parts.epochSinceMs = clock.currentTimeMillisUnsafe()
     parts.heardAtMs = parts.epochSinceMs
   })
-  sequencer.onAppended((rows) => herald.proclaim({ shard: tail.fold.shard, ...wordOf(tail), rows }))
+  sequencer.onAppended((rows) => herald.proclaim({ ...wordOf(tail), rows }))
   yield* Effect.addFinalizer(() => Effect.sync(unlisten))
   yield* Effect.forkScoped(guardedLoop(tail, sequencer.run))
   yield* Effect.forkScoped(guardedLoop(tail, submitter.run))
@@ -165,7 +168,7 @@ const defectOf = (command: Command): unknown => {
 }
 
 const doorOf = (parts: Parts): LogDoor["Service"] => ({
-  submit: (command, stream) => submitFromOutside(parts, command, stream),
+  submit: (submitted, stream) => submitFromOutside(parts, submitted, stream),
   tidings: (tidings) => {
     const { tail, herald, clock } = parts
     if (tidings.epoch >= tail.fold.epoch) parts.heardAtMs = clock.currentTimeMillisUnsafe()
@@ -180,16 +183,20 @@ const isGettingOn = (sequencer: Sequencer): boolean =>
   sequencer.isActing && sequencer.settlingMs < limits.sequencerStalledMs
 
 const submitFromOutside = (
-  { sequencer }: Parts,
-  bytes: Uint8Array,
+  { sequencer, tail }: Parts,
+  submitted: { readonly command: Uint8Array; readonly epoch: number },
   stream: IncomingStream
 ): Effect.Effect<SubmitReply> =>
   Effect.callback((resume) => {
     const answer = (reply: SubmitReply): void => resume(Effect.succeed(reply))
     if (stream.isRefused) return answer({ kind: "refused", why: "a command before it was refused" })
+    if (submitted.epoch > tail.fold.epoch) {
+      stream.isRefused = true
+      return answer({ kind: "refused", why: "another epoch has begun" })
+    }
     let command: Command
     try {
-      command = decodeCommand(bytes)
+      command = decodeCommand(submitted.command)
     } catch (error) {
       stream.isRefused = true
       return answer({ kind: "failed", reason: "Unavailable", outcome: "definite", why: String(error) })
@@ -220,7 +227,7 @@ const replyOf = (command: Command, outcome: Outcome): SubmitReply => {
 /** The sequencer says so often that it is there, unless it gets nowhere. */
 const beat = Effect.fnUntraced(function* ({ tail, sequencer, herald }: Parts) {
   while (tail.ended === undefined) {
-    if (isGettingOn(sequencer)) herald.beat({ shard: tail.fold.shard, ...wordOf(tail) })
+    if (isGettingOn(sequencer)) herald.beat(wordOf(tail))
     yield* Effect.sleep(limits.sequencerBeatMs)
   }
 })
@@ -272,7 +279,7 @@ const askIfSilent = Effect.fnUntraced(function* (parts: Parts) {
   if (holder === undefined || clock.currentTimeMillisUnsafe() - parts.heardAtMs < limits.sequencerAskAfterMs) return
   const member = peers.members().find(({ session }) => session === holder.session)
   if (member === undefined) return
-  const pong = yield* peers.ping(member, tail.fold.shard).pipe(
+  const pong = yield* peers.ping(member).pipe(
     Effect.timeoutOption(limits.sequencerAskTimeoutMs),
     Effect.catch((error) => {
       if (error.reason === "Gone") parts.submitter.routeFailure = { session: holder.session, reason: "Gone" }

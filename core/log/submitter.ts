@@ -219,7 +219,7 @@ export class Submitter {
     const send = (pending: Pending): void => {
       if (isClosed || pending.isOver) return
       const command = this.toSend(pending)
-      const call = Effect.matchEffect(stream.send(encodeCommand(command)), {
+      const call = Effect.matchEffect(stream.send(encodeCommand(command), this.tail.fold.epoch), {
         onFailure: () => Effect.sync(end),
         onSuccess: (reply) =>
           Effect.sync(() => {

@@ -2,7 +2,7 @@
  * 10002 PeerEntries, version 0, flexible: settled entries of a shard's log, pushed by its sequencer.
  *
  *   request  => shard epoch tail_seq [relay_to] [rows]
- *     rows => seq epoch nonce prev_nonce entry
+ *     rows => seq epoch nonce prev_nonce is_kept entry
  *   response => error_code folded_seq
  *
  * Private: agents speak it among themselves. It may change from one version of Meridian to the next, but only by new
@@ -11,7 +11,7 @@
  * `relayTo` names agents (node ids) of the receiver's region that it passes the rows on to. `tailSeq` is the newest
  * settled entry, which may be beyond the rows. The answer says how far the receiver has folded.
  */
-import { api, array, bytes, int16, int32, int64, uuid } from "#core/protocol/schema.ts"
+import { api, array, bool, bytes, int16, int32, int64, uuid } from "#core/protocol/schema.ts"
 
 export const PeerEntries = api({
   key: 10_002,
@@ -28,6 +28,7 @@ export const PeerEntries = api({
       epoch: int64(),
       nonce: uuid(),
       prevNonce: uuid(),
+      isKept: bool(),
       entry: bytes()
     })
   },

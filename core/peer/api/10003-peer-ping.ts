@@ -2,14 +2,14 @@
  * 10003 PeerPing, version 0, flexible: is the agent there, and what does it know of a shard's sequencer?
  *
  *   request  => shard
- *   response => epoch heard_ms tail_seq
+ *   response => epoch tail_seq is_acting
  *
  * Private: agents speak it among themselves. It may change from one version of Meridian to the next, but only by new
  * versions of the API: agents of neighbouring versions meet during an upgrade.
  *
- * `heardMs`: how long ago the agent last heard of the shard's sequencer, -1 for never.
+ * `isActing`: the agent is the shard's sequencer, and gets on with it.
  */
-import { api, int32, int64 } from "#core/protocol/schema.ts"
+import { api, bool, int32, int64 } from "#core/protocol/schema.ts"
 
 export const PeerPing = api({
   key: 10_003,
@@ -21,7 +21,7 @@ export const PeerPing = api({
   },
   response: {
     epoch: int64(),
-    heardMs: int32(),
-    tailSeq: int64()
+    tailSeq: int64(),
+    isActing: bool()
   }
 })

@@ -123,11 +123,11 @@ export class MemoryPeers {
     from.streams.add(end)
     const incoming: IncomingStream = { isRefused: false, onClose: (listener) => closeListeners.add(listener) }
     const stream: SubmitStream = {
-      send: (command) =>
+      send: (command, epoch) =>
         Effect.suspend(() =>
           isOver
             ? Effect.fail(new LogPeerError({ reason: "Unreachable", member: to.name, cause: "the stream is over" }))
-            : this.through(from, to, (door) => door.submit(command, incoming))
+            : this.through(from, to, (door) => door.submit({ command, epoch }, incoming))
         ),
       onClosed: (listener) => void closeListeners.add(listener)
     }

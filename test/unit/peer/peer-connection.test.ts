@@ -39,7 +39,7 @@ import {
 } from "./peer-world.ts"
 
 const TIMEOUT = { timeoutMs: limits.clientRequestTimeoutMs }
-const ROW = { epoch: 3, nonce: "a".repeat(32), prevNonce: "b".repeat(32) }
+const ROW = { epoch: 3, nonce: "a".repeat(32), prevNonce: "b".repeat(32), isKept: false }
 
 const to = (port: number, options: Partial<PeerConnectOptions> = {}): PeerConnectOptions => {
   return { host: "127.0.0.1", port, self: CLIENT, clusterId: CLUSTER, expected: SERVER, ...options }
@@ -301,7 +301,7 @@ describe("requests", () => {
       const { rows, relayTo } = handlers.entriesSeen[0]!
       assert.deepStrictEqual(relayTo, [1, 2])
       assert.deepStrictEqual(rows, [
-        { seq: 8, epoch: ROW.epoch, nonce: ROW.nonce, prevNonce: ROW.prevNonce, entry: Buffer.from("e") }
+        { seq: 8, epoch: ROW.epoch, nonce: ROW.nonce, prevNonce: ROW.prevNonce, isKept: false, entry: Buffer.from("e") }
       ])
     }).pipe(Effect.provide(loopback))
   )

@@ -29,7 +29,7 @@ export interface Started {
 }
 
 export const ENTRIES_ANSWER: ResponseInput<typeof PeerEntries> = { errorCode: 0, foldedSeq: 7 }
-export const PING_ANSWER: ResponseInput<typeof PeerPing> = { epoch: 3, heardMs: -1, tailSeq: 9 }
+export const PING_ANSWER: ResponseInput<typeof PeerPing> = { epoch: 3, isActing: false, tailSeq: 9 }
 
 /** Submits wait for the test; the others are answered at once. `order` has what was started, by name and seq or epoch. */
 export class HeldHandlers implements PeerHandlers {
@@ -77,7 +77,7 @@ export class HeldHandlers implements PeerHandlers {
 }
 
 export const submitOf = (epoch: number, command: Buffer = Buffer.from("command")) => {
-  return { shard: 0, epoch, hops: 0, command }
+  return { shard: 0, epoch, command }
 }
 
 export const listenOnLoopback = (handlers: PeerHandlers, self: PeerIdentity = SERVER, port = 0) =>
