@@ -262,6 +262,25 @@ describe("strangers", () => {
   )
 })
 
+describe("an attempt that fails", () => {
+  it.effect("leaves no connection open, though its caller's scope is", () =>
+    Effect.gen(function* () {
+      const { network, port } = yield* inMemory(new HeldHandlers())
+      const foreign = to(port, { expected: identity("server", 2, "9") })
+      assert.strictEqual(
+        summary(yield* Effect.flip(Effect.provide(connect(foreign), network.layer))),
+        "Foreign definite"
+      )
+      assert.isTrue(network.last.isClosed)
+      const pending = yield* Effect.forkChild(Effect.provide(connect(to(port)), network.layer), {
+        startImmediately: true
+      })
+      yield* Fiber.interrupt(pending)
+      assert.isTrue(network.last.isClosed)
+    })
+  )
+})
+
 describe("requests", () => {
   it.live("overlap: they start in the order of the calls, and are answered in it", () =>
     Effect.gen(function* () {

@@ -252,6 +252,23 @@ describe("the end of a link", () => {
     })
   )
 
+  it.effect("it rests without a pause, also when its connection came late", () =>
+    Effect.gen(function* () {
+      const { network, link } = yield* world
+      network.mode = "Refused"
+      yield* failureOf(ping(link))
+      yield* TestClock.adjust(limits.peerLinkIdleMs - limits.peerReconnectMsMax - 500)
+      network.mode = "connect"
+      yield* TestClock.adjust(limits.peerReconnectMsMax + 100)
+      yield* settled
+      assert.strictEqual(link.state, "connected")
+      yield* TestClock.adjust(400)
+      yield* settled
+      assert.strictEqual(link.state, "down")
+      assert.deepStrictEqual(yield* ping(link), PING_ANSWER)
+    })
+  )
+
   it.effect("it does not rest under a request that takes long", () =>
     Effect.gen(function* () {
       const { handlers, link } = yield* linked
