@@ -36,7 +36,8 @@ export class Membership extends Context.Service<
 /** Enters the agent (waiting for the database within bounds), keeps it entered, and takes it out when the scope closes. */
 export const layer = (
   options: MembershipOptions
-): Layer.Layer<Membership | ClusterView | PeerDirectory, MetadataError, MetadataStore | Entropy> => Layer.effectContext(make(options))
+): Layer.Layer<Membership | ClusterView | PeerDirectory, MetadataError, MetadataStore | Entropy> =>
+  Layer.effectContext(make(options))
 
 export const make = Effect.fnUntraced(function* (
   options: MembershipOptions

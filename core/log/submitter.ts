@@ -14,7 +14,7 @@ import { decodeAnswer, encodeCommand } from "./command-bytes.ts"
 import { type Outcome, type Submission } from "./command-queue.ts"
 import { CommitLogError } from "./commit-log.ts"
 import { type Answer } from "./judge.ts"
-import { type LogMember, LogPeerError, type LogPeers, type SubmitReply } from "./log-peers.ts"
+import { type LogMember, type LogPeerError, type LogPeers, type SubmitReply } from "./log-peers.ts"
 import { type LogTail, unavailable } from "./log-tail.ts"
 import { type Sequencer } from "./sequencer.ts"
 

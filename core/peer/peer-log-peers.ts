@@ -51,7 +51,11 @@ export const logPeersOf = (parts: {
       const told = rows.map((row) => ({ ...row, entry: asBuffer(row.entry) }))
       return links
         .link(addressOf(member))
-        .request(PeerEntries, { shard, epoch, tailSeq, relayTo: [...relayTo], rows: told }, { timeoutMs: limits.tellTimeoutMs })
+        .request(
+          PeerEntries,
+          { shard, epoch, tailSeq, relayTo: [...relayTo], rows: told },
+          { timeoutMs: limits.tellTimeoutMs }
+        )
         .pipe(Effect.asVoid, Effect.mapError(errorOf(member)))
     }
   }

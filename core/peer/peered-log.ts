@@ -29,11 +29,7 @@ export interface PeeredLogOptions {
 
 export const layer = (
   options: PeeredLogOptions
-): Layer.Layer<
-  CommitLog | SequencerView,
-  ListenError,
-  FoldedLog | PeerDirectory | Network | Connector | Metrics
-> => {
+): Layer.Layer<CommitLog | SequencerView, ListenError, FoldedLog | PeerDirectory | Network | Connector | Metrics> => {
   const { shard } = options
   const listening = Layer.effectDiscard(
     Effect.gen(function* () {
@@ -58,11 +54,7 @@ export const layer = (
       return PeerLinks.layer({ self, clusterId, members: directory.members })
     })
   )
-  return listening.pipe(
-    Layer.provideMerge(sequencedLogLayer),
-    Layer.provide(peers),
-    Layer.provide(links)
-  )
+  return listening.pipe(Layer.provideMerge(sequencedLogLayer), Layer.provide(peers), Layer.provide(links))
 }
 
 /** Genesis is folded before anything else here begins. Shards but the first have no genesis of their own. */

@@ -79,7 +79,7 @@ export class MemoryPeers {
     place.state = state
     if (state === "up") place.gate.openUnsafe()
     else place.gate.closeUnsafe()
-    if (state === "gone") for (const end of [...place.streams]) end()
+    if (state === "gone") for (const end of place.streams) end()
   }
 
   private through<A>(

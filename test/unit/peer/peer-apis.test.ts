@@ -95,8 +95,8 @@ describe("bytes of version 0", () => {
 
   it("of PeerSubmit", () => {
     assert.strictEqual(
-      request(PeerSubmit, { shard: 1, epoch: 2, hops: 3, command: Buffer.from("ff", "hex") }),
-      `271100000000000700016100${"00000001"}${"0000000000000002"}${"03"}${"02ff"}00`
+      request(PeerSubmit, { shard: 1, epoch: 2, command: Buffer.from("ff", "hex") }),
+      `271100000000000700016100${"00000001"}${"0000000000000002"}${"02ff"}00`
     )
     assert.strictEqual(
       response(PeerSubmit, { errorCode: 0, errorMessage: null, seq: 9, answer: Buffer.from("ee", "hex") }),
@@ -106,11 +106,11 @@ describe("bytes of version 0", () => {
 
   it("of PeerEntries", () => {
     const [nonce, prevNonce] = ["aa".repeat(16), "bb".repeat(16)]
-    const rows = [{ seq: 4, epoch: 2, nonce, prevNonce, entry: Buffer.from("dd", "hex") }]
+    const rows = [{ seq: 4, epoch: 2, nonce, prevNonce, isKept: true, entry: Buffer.from("dd", "hex") }]
     assert.strictEqual(
       request(PeerEntries, { shard: 1, epoch: 2, tailSeq: 5, relayTo: [6], rows }),
       `271200000000000700016100${"00000001"}${"0000000000000002"}${"0000000000000005"}${"0200000006"}` +
-        `02${"0000000000000004"}${"0000000000000002"}${nonce}${prevNonce}${"02dd"}00${"00"}`
+        `02${"0000000000000004"}${"0000000000000002"}${nonce}${prevNonce}${"01"}${"02dd"}00${"00"}`
     )
     assert.strictEqual(
       response(PeerEntries, { errorCode: 0, foldedSeq: 4 }),
@@ -121,8 +121,8 @@ describe("bytes of version 0", () => {
   it("of PeerPing", () => {
     assert.strictEqual(request(PeerPing, { shard: 1 }), `271300000000000700016100${"00000001"}00`)
     assert.strictEqual(
-      response(PeerPing, { epoch: 2, heardMs: -1, tailSeq: 3 }),
-      `0000000700${"0000000000000002"}${"ffffffff"}${"0000000000000003"}00`
+      response(PeerPing, { epoch: 2, tailSeq: 3, isActing: true }),
+      `0000000700${"0000000000000002"}${"0000000000000003"}${"01"}00`
     )
   })
 })
