@@ -64,6 +64,12 @@ const playground = Command.make(
       Flag.withDefault(".meridian/playground"),
       Flag.withDescription("Where it keeps its data (default .meridian/playground)")
     ),
+    metadata: Flag.String("metadata").pipe(
+      Flag.optional,
+      Flag.withDescription(
+        "Database server to work with (postgres://…; default: a SQLite file in the directory); the directory remembers it"
+      )
+    ),
     portBase: port("port-base").pipe(
       Flag.withDefault(9092),
       Flag.withDescription("Kafka port of the first region (default 9092); the others follow at +100 and +200")
@@ -87,12 +93,13 @@ const playground = Command.make(
     ),
     logFormat
   },
-  Effect.fnUntraced(function* ({ noRestart, ...options }) {
+  Effect.fnUntraced(function* ({ noRestart, metadata, ...options }) {
     const level = yield* logLevel
     yield* untilStopped(
       lazily(
         () => import("./playground.ts"),
-        (module) => module.run({ ...options, restart: !noRestart, logLevel: level })
+        (module) =>
+          module.run({ ...options, metadata: Option.getOrUndefined(metadata), restart: !noRestart, logLevel: level })
       )
     )
   })
