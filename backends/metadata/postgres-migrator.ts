@@ -26,6 +26,8 @@ import { sessionStatements, type Statement } from "./postgres-statements.ts"
 export interface SchemaState {
   /** 0: there are no tables of ours. */
   readonly version: number
+  /** The newest that this program knows. */
+  readonly versionKnown: number
   readonly identity: { readonly databaseId: Uuid; readonly cluster: string; readonly placement: string } | undefined
 }
 
@@ -59,7 +61,7 @@ export const schemaState = async (run: Run): Promise<SchemaState> => {
   const version = Number((await row(sessionStatements.schemaVersion))?.["version"] ?? 0)
   if (version > SCHEMA_VERSION) throw refusal("Misconfigured", newerMessage(version), "statement")
   const identity = version === 0 ? undefined : await row(sessionStatements.identity)
-  return { version, identity: identity as SchemaState["identity"] }
+  return { version, versionKnown: SCHEMA_VERSION, identity: identity as SchemaState["identity"] }
 }
 
 const newerMessage = (version: number): string =>

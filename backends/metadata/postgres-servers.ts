@@ -10,7 +10,6 @@
  */
 import { limits } from "#core/model/limits.ts"
 import { type Expected, PostgresConnection, type PostgresServer, type ServerFacts } from "./postgres-connection.ts"
-import { type Dialect } from "./postgres-dialect.ts"
 import { addressOf, type PostgresFailure, refusal } from "./postgres-failure.ts"
 import { Lane } from "./postgres-lane.ts"
 import { sessionStatements, type Statement } from "./postgres-statements.ts"
@@ -111,8 +110,8 @@ export class PostgresServers {
   }
 
   /** Of the server that calls go to; undefined before any was reached. */
-  get dialect(): Dialect | undefined {
-    return this.active?.facts?.dialect
+  get facts(): ServerFacts | undefined {
+    return this.active?.facts
   }
 
   takeEvents(): ReadonlyArray<ServerEvent> {

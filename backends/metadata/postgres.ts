@@ -127,7 +127,7 @@ const migrateNow = (database: PostgresDatabase, options: PostgresOptions): Effec
 
 /** Tables are moved only on CockroachDB; elsewhere there is nothing to ask. */
 const placeNow = Effect.fnUntraced(function* (database: PostgresDatabase, options: PostgresOptions) {
-  return database.servers.dialect?.name === "cockroachdb"
+  return database.servers.facts?.dialect.name === "cockroachdb"
     ? yield* migrateNow(database, options)
     : ({ applied: [], placement: { kind: "none" } } satisfies Migrated)
 })
