@@ -203,7 +203,6 @@ const rowAfter = (fold: Fold, entry: Uint8Array) => ({
   isKept: false,
   nonce: randomBytes(16).toString("hex"),
   prevNonce: fold.nonce,
-  isKept: false,
   entry
 })
 
