@@ -8,7 +8,7 @@
  * The seed is printed (MERIDIAN_FUZZ_SEED). MERIDIAN_FUZZ_PEER_FRAMES sets how many frames.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger } from "effect"
+import { Effect, type Layer, Logger } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { PeerHello } from "#core/peer/api/10000-peer-hello.ts"
 import { PeerSubmit } from "#core/peer/api/10001-peer-submit.ts"
