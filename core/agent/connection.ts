@@ -98,6 +98,8 @@ export class Connection {
   #startedOverlap = false
   #answersUntaken = 0
   #outputFull = false
+  /** A request will end the connection, once those before it are answered: nothing behind it is started any more. */
+  #hangsUp = false
   #giveUpReservation: (() => void) | undefined
   #queueFull = false
   /** Why the connection ends once the requests that came before are answered. */
@@ -240,7 +242,7 @@ export class Connection {
 
   /** Starts what may start now. */
   #start(): void {
-    while (!this.#ended && !this.#outputFull && this.#frames.length > 0) {
+    while (!this.#ended && !this.#outputFull && !this.#hangsUp && this.#frames.length > 0) {
       const frame = this.#frames[0]!
       const overlaps = this.#context.dispatcher.overlaps(frame)
       if (this.#slots.length > 0 && !(overlaps && this.#startedOverlap)) return
@@ -281,6 +283,7 @@ export class Connection {
       if (this.#ended) return
       slot.answer = Exit.isSuccess(exit) ? exit.value : { hangup: `a request failed: ${String(exit.cause)}` }
       slot.fiber = undefined
+      if ("hangup" in slot.answer) this.#hangsUp = true
       this.#flush()
     })
   }

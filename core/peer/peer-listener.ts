@@ -2,8 +2,8 @@
  * The port on which an agent answers other agents: Kafka's framing, the agents' own APIs (peer-apis.ts).
  *
  * Connections, budgets and dispatch are those of the Kafka port (core/agent). What differs: every request overlaps, for a
- * submit takes as long as a commit; memory of a request is not used again, so that handlers may keep its bytes; and before
- * an agent has said who it is, its frames must be short and its time is up soon.
+ * submit takes as long as a commit; memory of a request is not used again, so that handlers may keep its bytes; and until
+ * an agent's hello is answered, its frames must be short and its time is up soon.
  */
 import { Clock, Effect, type Scope } from "effect"
 import { type ConnectionPolicy, makeConnectionSet } from "#core/agent/connection-set.ts"
@@ -44,6 +44,7 @@ export const listen = Effect.fn("PeerListener.listen")(function* (
   const framePool = new FramePool(0)
   const connections = yield* makeConnectionSet({ listener: LISTENER, idleMs: limits.peerConnectionIdleMs, counters })
   yield* observe(metrics, counters, connections.count)
+  yield* metrics.observe("peerRequestBytesInFlight", () => [{ value: requestBudget.heldBytes }])
 
   const policyOf = (address: string): ConnectionPolicy => {
     const { self, clusterId, handlers } = options

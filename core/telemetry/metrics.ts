@@ -220,6 +220,12 @@ export const OBSERVED = {
     "Bytes of other agents' requests read and of answers to them written.",
     "direction"
   ),
+  peerRequestBytesInFlight: observed(
+    "gauge",
+    "meridian_peer_request_bytes_in_flight",
+    "By",
+    "Bytes of other agents' requests read and not yet answered."
+  ),
   peerLinks: observed(
     "gauge",
     "meridian_peer_links",

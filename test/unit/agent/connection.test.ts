@@ -173,6 +173,19 @@ describe("Connection", () => {
     assert.strictEqual(budget.heldBytes, 0)
   })
 
+  it("starts nothing behind a request that will end the connection", async () => {
+    const { send, answer, finish, started, ends } = setUp()
+    send(OVERLAPS, "a")
+    send(OVERLAPS, "bad")
+    finish.get("bad")!({ hangup: "cannot be" })
+    await Effect.runPromise(Effect.yieldNow)
+    send(OVERLAPS, "c")
+    assert.deepStrictEqual(started, ["a", "bad"])
+    await answer("a")
+    assert.deepStrictEqual(ends, ["fault: cannot be"])
+    assert.deepStrictEqual(started, ["a", "bad"])
+  })
+
   it("hangs up where a request cannot be answered, after the answers before it", async () => {
     const { send, answer, finish, transport, written, ends } = setUp()
     send(OVERLAPS, "a")

@@ -1,14 +1,18 @@
 /** Two agents for tests: who they are, handlers that the test answers for, and a listener over real TCP. */
-import { Deferred, Effect, Layer, Logger } from "effect"
+import { Deferred, Effect, Fiber, Layer, Logger } from "effect"
 import * as tcp from "#backends/network/tcp.ts"
 import * as tcpConnector from "#backends/network/tcp-connector.ts"
+import { limits } from "#core/model/limits.ts"
 import { type PeerEntries } from "#core/peer/api/10002-peer-entries.ts"
 import { type PeerPing } from "#core/peer/api/10003-peer-ping.ts"
-import { type PeerSubmit } from "#core/peer/api/10001-peer-submit.ts"
+import { PeerSubmit } from "#core/peer/api/10001-peer-submit.ts"
+import { connect, type PeerConnection, type PeerConnectOptions } from "#core/peer/peer-connection.ts"
+import { type PeerError } from "#core/peer/peer-error.ts"
 import { type PeerIdentity } from "#core/peer/peer-identity.ts"
 import { listen, type PeerConnectionContext, type PeerHandlers } from "#core/peer/peer-listener.ts"
 import { type RequestOf, type ResponseInput } from "#core/protocol/schema.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
+import { MemoryNetwork } from "./memory-network.ts"
 
 export const CLUSTER = "test-cluster"
 
@@ -89,3 +93,24 @@ export const loopback = Layer.mergeAll(tcp.layer, tcpConnector.layer, Metrics.la
 export const agentAt = (self: PeerIdentity, peerPort: number) => {
   return { ...self, peerHost: "127.0.0.1", peerPort }
 }
+
+export const TIMEOUT = { timeoutMs: limits.clientRequestTimeoutMs }
+
+export const to = (port: number, options: Partial<PeerConnectOptions> = {}): PeerConnectOptions => {
+  return { host: "127.0.0.1", port, self: CLIENT, clusterId: CLUSTER, expected: SERVER, ...options }
+}
+
+export const submit = (connection: PeerConnection, epoch: number, timeoutMs: number = TIMEOUT.timeoutMs) =>
+  Effect.forkChild(connection.request(PeerSubmit, submitOf(epoch), { timeoutMs }), { startImmediately: true })
+
+export const errorOf = <A>(fiber: Fiber.Fiber<A, PeerError>) => Effect.map(Effect.flip(Fiber.join(fiber)), summary)
+export const summary = ({ reason, outcome }: PeerError): string => `${reason} ${outcome}`
+
+/** A connected pair over memory. */
+export const connectedInMemory = (handlers: PeerHandlers) =>
+  Effect.gen(function* () {
+    const network = new MemoryNetwork()
+    const port = yield* Effect.provide(listenOnLoopback(handlers), network.layer)
+    const connection = yield* Effect.provide(connect(to(port)), network.layer)
+    return { network, port, connection, pair: network.last }
+  })
