@@ -43,7 +43,7 @@ const frameOf = <A extends Api>(api: A, body: object, version = 0): Buffer =>
   )
 
 const HELLO = { clusterId: CLUSTER, ...SELF, secret: null }
-const ROW = { seq: 1, epoch: 1, nonce: "a".repeat(32), prevNonce: "b".repeat(32) }
+const ROW = { seq: 1, epoch: 1, nonce: "a".repeat(32), prevNonce: "b".repeat(32), isKept: false }
 const GOOD_HELLO = frameOf(PeerHello, HELLO)
 const APIVERSIONS = frameOf(ApiVersions, { clientSoftwareName: "a", clientSoftwareVersion: "1" }, 4)
 const REQUESTS = [
