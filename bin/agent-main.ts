@@ -31,7 +31,7 @@ import { type CommandFailed, failed, invalid } from "./command-failed.ts"
 import * as HttpServer from "./http-server.ts"
 import { instrument } from "./instrumented-metadata.ts"
 import { type LogWriter, makeLogWriter } from "./log-writer.ts"
-import { causeText, explainMetadata, openMetadata } from "./metadata-database.ts"
+import { causeText, explainMetadata, openMetadata, whileServerIsLost } from "./metadata-database.ts"
 import { checkPort } from "./port-check.ts"
 import * as Readiness from "./readiness.ts"
 import * as Telemetry from "./telemetry.ts"
@@ -100,14 +100,10 @@ const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Ret
     serveMetrics: telemetry.serveMetrics
   }).pipe(Effect.mapError((error) => explainListenError(error, "--http-port")))
   const buckets = yield* openBuckets(topology.buckets)
-  const opened = yield* openMetadata({
-    topology,
-    region,
-    buckets,
-    onWaiting: (reason) => {
-      notReady = () => [reason]
-    }
-  })
+  const onWaiting = (reason: string): void => {
+    notReady = () => [reason]
+  }
+  const opened = yield* openMetadata({ topology, region, buckets, onWaiting })
   notReady = () => ["the agent is starting"]
   const metadata = instrument(opened.store)
   const running = Effect.gen(function* () {
@@ -134,6 +130,7 @@ const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Ret
   yield* Effect.scoped(running).pipe(
     Effect.provide(layers(options, Layer.succeed(MetadataStore, metadata.store), buckets)),
     Effect.provide(Metrics.layer(telemetry.provider)),
+    whileServerIsLost({ topology, onWaiting }),
     Effect.mapError((error) => explain(options, error))
   )
 })

@@ -4,7 +4,7 @@
  * A file is there or is made at once; what is wrong with it ends the start. A server may be away, or refuse us until an operator
  * has mended something: then the agent stays, goes on trying, and says why it is not ready. Each new reason is logged once.
  */
-import { Effect, type Scope } from "effect"
+import { Effect, Schedule, type Scope } from "effect"
 import * as MemoryMetadata from "#backends/metadata/memory.ts"
 import { type Postgres } from "#backends/metadata/postgres.ts"
 import * as SqliteMetadata from "#backends/metadata/sqlite.ts"
@@ -43,6 +43,36 @@ export const openMetadata = (options: OpenOptions): Effect.Effect<OpenedMetadata
     case "postgres":
       return openServer(options, metadata.migrate)
   }
+}
+
+/**
+ * What an agent starts on its database. A server may be lost between its opening and the start's end: then that is tried again, with
+ * the reason told as in `openMetadata`, instead of ending the process. A start that fails for anything else fails.
+ */
+export const whileServerIsLost =
+  ({ topology, onWaiting }: Pick<OpenOptions, "topology" | "onWaiting">) =>
+  <A, E extends { readonly _tag: string }, R>(start: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+    const isLost = (error: E): boolean =>
+      error._tag === "MetadataError" ||
+      (error._tag === "CommitLogError" && (error as { isRetryable?: boolean }).isRetryable === true)
+    const tell = (error: E): Effect.Effect<void> =>
+      isLost(error)
+        ? Effect.andThen(
+            Effect.sync(() => onWaiting(`the metadata database cannot be used: ${rootText(error)}`)),
+            Effect.logWarning("the metadata database was lost while the agent started", { why: rootText(error) })
+          )
+        : Effect.void
+    if (topology.metadata.kind !== "postgres") return start
+    return Effect.tapError(start, tell).pipe(
+      Effect.retry({ while: isLost, schedule: Schedule.spaced(limits.metadataOpenMaxMs) })
+    )
+  }
+
+/** The innermost cause knows best. */
+const rootText = (error: unknown): string => {
+  let told = error
+  while (told instanceof Error && told.cause instanceof Error) told = told.cause
+  return causeText(told)
 }
 
 /** Connects to nothing yet. Loaded when needed: a start without a server should not wait for the driver. */

@@ -111,7 +111,7 @@ const openFile = (
     explainMetadata
   )
 
-/** Makes nothing: neither file nor table. */
+/** Makes nothing: neither file nor table. An SQLite file of an older version is brought up to date, as whenever one is opened. */
 const openToRead = Effect.fnUntraced(function* (
   topology: Topology
 ): Effect.fn.Return<MetadataStore["Service"], CommandFailed, Scope.Scope> {

@@ -63,6 +63,7 @@ export const DEADLOCK_DETECTED = "40P01"
 export const UNIQUE_VIOLATION = "23505"
 export const UNDEFINED_TABLE = "42P01"
 export const READ_ONLY = "25006"
+export const TOO_MANY_CONNECTIONS = "53300"
 
 /** A failure before the server took statements: nothing was sent. */
 export const connectFailure = (error: unknown, server: ServerName): PostgresFailure => {
@@ -119,7 +120,7 @@ const CONNECT_MESSAGES: ReadonlyMap<string, ConnectMessage> = new Map<string, Co
       "Misconfigured",
       `the database "${database}" does not exist at ${at} ${field}: create it (CREATE DATABASE ${quoteName(database)}), or correct the name`
     ],
-    "53300": (_server, at, field) => [
+    [TOO_MANY_CONNECTIONS]: (_server, at, field) => [
       "Unavailable",
       `${at} takes no more connections ${field}: raise its limit (max_connections), or run fewer agents`
     ],

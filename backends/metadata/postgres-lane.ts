@@ -14,6 +14,8 @@ interface Waiter {
   readonly reject: (failure: PostgresFailure) => void
 }
 
+const closed = (): PostgresFailure => refusal("Unavailable", "the database is closed", "statement")
+
 export class Lane {
   private readonly openOne: () => Promise<PostgresConnection>
   private readonly max: number
@@ -33,6 +35,7 @@ export class Lane {
 
   /** Fails with a PostgresFailure: of scope "statement" where only time or the caller ended the wait. */
   acquire(deadlineMs: number, signal: AbortSignal): Promise<PostgresConnection> {
+    if (this.isClosed) return Promise.reject(closed())
     this.prune()
     const connection = this.idle.pop()
     if (connection !== undefined) return Promise.resolve(connection)
@@ -79,6 +82,11 @@ export class Lane {
     this.give(connection)
   }
 
+  get openCount(): number {
+    this.prune()
+    return this.all.size
+  }
+
   /** When the oldest statement was sent that has no answer yet. */
   get oldestSentAtMs(): number | undefined {
     let oldest: number | undefined
@@ -105,7 +113,7 @@ export class Lane {
   /** Ends when all connections are closed. Statements that are under way fail. */
   async close(): Promise<void> {
     this.isClosed = true
-    for (const waiter of this.waiters) waiter.reject(refusal("Unavailable", "the database is closed", "statement"))
+    for (const waiter of this.waiters) waiter.reject(closed())
     const open = [...this.all]
     this.all.clear()
     this.idle = []

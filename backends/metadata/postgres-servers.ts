@@ -10,7 +10,7 @@
  */
 import { limits } from "#core/model/limits.ts"
 import { type Expected, PostgresConnection, type PostgresServer, type ServerFacts } from "./postgres-connection.ts"
-import { addressOf, type PostgresFailure, refusal } from "./postgres-failure.ts"
+import { addressOf, type PostgresFailure, refusal, TOO_MANY_CONNECTIONS } from "./postgres-failure.ts"
 import { Lane } from "./postgres-lane.ts"
 import { sessionStatements, type Statement } from "./postgres-statements.ts"
 
@@ -46,7 +46,8 @@ export class PostgresServers {
   private readonly states: ReadonlyArray<State>
   private databaseId: string | undefined
   private timeline: string | undefined
-  private events: Array<ServerEvent> = []
+  /** The latest of each server that was not told yet: a server that comes and goes is told of once between two looks. */
+  private readonly events = new Map<State, ServerEvent>()
   /** The one that calls went to last. */
   private active: State | undefined
 
@@ -63,8 +64,9 @@ export class PostgresServers {
   async acquire(lane: LaneName, deadlineMs: number, signal: AbortSignal): Promise<Lease> {
     for (const state of this.candidates()) {
       try {
-        const connection = await state.lanes[lane].acquire(deadlineMs, signal)
-        return { connection, giveBack: () => state.lanes[lane].release(connection) }
+        const lease = await leaseOf(state, lane, deadlineMs, signal)
+        if (state.condition !== "up") this.gain(state)
+        return lease
       } catch (error) {
         const failure = error as PostgresFailure
         if (failure.scope !== "server") throw failure
@@ -115,8 +117,8 @@ export class PostgresServers {
   }
 
   takeEvents(): ReadonlyArray<ServerEvent> {
-    const { events } = this
-    this.events = []
+    const events = [...this.events.values()]
+    this.events.clear()
     return events
   }
 
@@ -211,9 +213,8 @@ export class PostgresServers {
     this.active = state
   }
 
-  private say(level: ServerEvent["level"], event: string, { server }: State, fields: Record<string, string>): void {
-    if (this.events.length >= limits.postgresEventsQueued) this.events.shift()
-    this.events.push({ level, event, fields: { server: addressOf(server), ...fields } })
+  private say(level: ServerEvent["level"], event: string, state: State, fields: Record<string, string>): void {
+    this.events.set(state, { level, event, fields: { server: addressOf(state.server), ...fields } })
   }
 
   /** One good answer is enough where nothing else is up. */
@@ -244,6 +245,22 @@ export class PostgresServers {
       this.lose(state, failure)
       for (const lane of Object.values(state.lanes)) lane.cutAll(failure)
     }
+  }
+}
+
+/** A server that takes no further connection is still there: then the connections that there are serve everyone. */
+const leaseOf = async (state: State, lane: LaneName, deadlineMs: number, signal: AbortSignal): Promise<Lease> => {
+  const from = async (used: Lane): Promise<Lease> => {
+    const connection = await used.acquire(deadlineMs, signal)
+    return { connection, giveBack: () => used.release(connection) }
+  }
+  const own = state.lanes[lane]
+  try {
+    return await from(own)
+  } catch (error) {
+    const others = Object.values(state.lanes).find((candidate) => candidate !== own && candidate.openCount > 0)
+    if (others === undefined || (error as PostgresFailure).code !== TOO_MANY_CONNECTIONS) throw error
+    return await from(others)
   }
 }
 

@@ -337,8 +337,6 @@ export const limits = {
   postgresCopiesPerStatement: 500,
   /** Attempts of one agent to get a node id while others take them. */
   nodeIdAttemptsMax: 100,
-  /** Changes of servers that were not logged yet. */
-  postgresEventsQueued: 100,
   /** A migrating process that has not said for so long that it goes on may be replaced; it says so three times as often. */
   migrationGuardMs: 9_000,
   /** One migration statement (a schema change of several regions takes its time), and all of them. */

@@ -6,7 +6,7 @@
  */
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
 import * as postgres from "#backends/metadata/postgres.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
@@ -81,7 +81,7 @@ describe("appends of several writers", () => {
           yield* finished(children),
           children.map(() => 0)
         )
-        const rows = yield* Effect.retry(allRows(store), { times: 5 })
+        const rows = yield* Effect.retry(allRows(store), Schedule.spaced("50 millis"))
         judge(rows, children)
         assert.isAbove(ended, 20, "backends were ended")
         assert.isAbove(rows.length, 100, "and rows appended all the same")
@@ -153,7 +153,7 @@ describe("appends of several writers", () => {
           yield* finished(children),
           children.map(() => 0)
         )
-        judge(yield* Effect.retry(allRows(store), { times: 50 }), children)
+        judge(yield* Effect.retry(allRows(store), Schedule.spaced("50 millis")), children)
       }),
     120_000
   )

@@ -7,14 +7,13 @@ import { metadataStoreContract } from "../contract/metadata-store.contract.ts"
 import { POSTGRES_URL, serverUrl, storeOn } from "./postgres-store.ts"
 
 const onServer = (...statements: ReadonlyArray<string>) => Effect.suspend(() => storeOn(serverUrl(), ...statements))
+const cockroachdb = process.env["MERIDIAN_TEST_COCKROACHDB_URL"]
 
-if (POSTGRES_URL !== undefined || process.env["MERIDIAN_TEST_COCKROACHDB_URL"] === undefined) {
+if (cockroachdb !== undefined) metadataStoreContract({ name: "cockroachdb", make: storeOn(cockroachdb) })
+if (POSTGRES_URL !== undefined || cockroachdb === undefined) {
   metadataStoreContract({ name: "postgres", make: onServer() })
   metadataStoreContract({
     name: "postgres, serializable",
     make: onServer("ALTER DATABASE DATABASE_NAME SET default_transaction_isolation = 'serializable'")
   })
 }
-
-const cockroachdb = process.env["MERIDIAN_TEST_COCKROACHDB_URL"]
-if (cockroachdb !== undefined) metadataStoreContract({ name: "cockroachdb", make: storeOn(cockroachdb) })

@@ -1,7 +1,8 @@
 /** Stores on real servers for the tests of this folder: each on a database of its own, which goes with the test. */
-import { Effect, Redacted } from "effect"
+import { Effect } from "effect"
 import { type PostgresServer } from "#backends/metadata/postgres-connection.ts"
 import * as postgres from "#backends/metadata/postgres.ts"
+import { parsePostgresUrl } from "#regions/postgres-url.ts"
 import { dropDatabase, makeDatabase } from "../peers/postgres/postgres.ts"
 
 /** Of the server that whoever runs these tests has started; see test/vitest.postgres.config.ts. */
@@ -12,22 +13,12 @@ export const serverUrl = (): string => {
   return POSTGRES_URL
 }
 
+/** Not encrypted where the URL does not say. */
 export const serverOf = (url: string, change: Partial<PostgresServer> = {}): PostgresServer => {
-  const { hostname, port, pathname, username, password } = new URL(url)
-  return {
-    field: "metadata.url",
-    host: hostname,
-    port: Number(port),
-    database: pathname.slice(1),
-    user: decodeURIComponent(username),
-    password: password === "" ? undefined : Redacted.make(decodeURIComponent(password)),
-    tls: "disable",
-    authorityFile: undefined,
-    certificateFile: undefined,
-    keyFile: undefined,
-    applicationName: "meridian-test",
-    ...change
-  }
+  const location = parsePostgresUrl(url, process.cwd())
+  if (typeof location === "string") throw new Error(location)
+  const tls = url.includes("sslmode=") ? location.tls : "disable"
+  return { ...location, tls, field: "metadata.url", applicationName: "meridian-test", ...change }
 }
 
 export const optionsOf = (...servers: ReadonlyArray<PostgresServer>): postgres.PostgresOptions => ({
@@ -40,7 +31,7 @@ export const optionsOf = (...servers: ReadonlyArray<PostgresServer>): postgres.P
 export const temporaryDatabase = (url: string, ...statements: ReadonlyArray<string>) =>
   Effect.acquireRelease(
     Effect.promise(() => makeDatabase(url, ...statements)),
-    (made) => Effect.promise(() => dropDatabase(made).catch(() => undefined))
+    (made) => Effect.promise(() => dropDatabase(url, made).catch(() => undefined))
   )
 
 /** A store on a new database. */

@@ -24,13 +24,13 @@ const killRounds = 4
 
 const kinds = ["java", "confluent-kafka"] as const
 
-interface Stream {
+export interface Stream {
   readonly topic: string
   readonly producer: NumberedProducer
 }
 
 /** One producer of each kind, each into a topic of its own, running and acknowledged. */
-async function startStreams(context: Context, cluster: Cluster): Promise<Stream[]> {
+export async function startStreams(context: Context, cluster: Cluster): Promise<Stream[]> {
   const streams: Stream[] = []
   for (const [index, kind] of kinds.entries()) {
     const topic = `numbers-${kind}`
@@ -50,12 +50,12 @@ async function startStreams(context: Context, cluster: Cluster): Promise<Stream[
   return streams
 }
 
-async function flowing(streams: readonly Stream[]): Promise<void> {
+export async function flowing(streams: readonly Stream[]): Promise<void> {
   await Promise.all(streams.map(({ producer }) => producer.acknowledgesMore(enough, stepDeadlineMs)))
 }
 
 /** Ends the producers and judges what each region shows of their topics. */
-async function judge(context: Context, cluster: Cluster, streams: readonly Stream[], live: readonly number[]) {
+export async function judge(context: Context, cluster: Cluster, streams: readonly Stream[], live: readonly number[]) {
   for (const { topic, producer } of streams) {
     const sent = await producer.end()
     const { acknowledged, failed } = producer

@@ -16,6 +16,8 @@ import { parseArgs } from "node:util"
 import { killAll } from "../peers/child-process.ts"
 import { benchmarkSmoke } from "./benchmark-smoke.ts"
 import { confluentKafka, franzGo, javaConsole, kafkajs, platformatic } from "./clients.ts"
+import { agentWaits, databaseOutage } from "./database-agents.ts"
+import { cockroachdbContainer, cockroachdbStore, postgresStore } from "./database-store.ts"
 import { differential } from "./differential.ts"
 import { type Cluster, startCluster } from "./harness.ts"
 import { kafkaTools } from "./kafka-tools.ts"
@@ -25,11 +27,17 @@ import { bucketOutage, randomKills, regionOutage, totalOutage } from "./outage.t
 import { realInput } from "./real-input.ts"
 import { type Against, Requirements } from "./requirements.ts"
 import { segmentInspection } from "./segment-inspection.ts"
+import { sqlGrammar } from "./sql-grammar.ts"
 import { type Context, type SystemTest } from "./system-test.ts"
 
 /** Short ones first: what is broken altogether shows early. */
 const tests: readonly SystemTest[] = [
   messageSchema,
+  sqlGrammar,
+  agentWaits,
+  postgresStore,
+  cockroachdbStore,
+  cockroachdbContainer,
   differential,
   leaders,
   kafkajs,
@@ -43,6 +51,7 @@ const tests: readonly SystemTest[] = [
   regionOutage,
   bucketOutage,
   totalOutage,
+  databaseOutage,
   randomKills,
   benchmarkSmoke
 ]

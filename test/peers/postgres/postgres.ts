@@ -112,7 +112,10 @@ export async function sql(url: string, ...statements: readonly string[]): Promis
 
 let databasesMade = 0
 
-/** A database of its own on the server of the URL; answers with its URL. */
+/**
+ * A database of its own on the server of the URL, also where that is CockroachDB; answers with its URL. `statements` are run
+ * with DATABASE_NAME replaced by its name.
+ */
 export async function makeDatabase(url: string, ...statements: readonly string[]): Promise<string> {
   const name = `test_${process.pid}_${++databasesMade}`
   await sql(
@@ -123,9 +126,11 @@ export async function makeDatabase(url: string, ...statements: readonly string[]
   return databaseUrl(url, name)
 }
 
-export async function dropDatabase(url: string): Promise<void> {
-  const { pathname } = new URL(url)
-  await sql(databaseUrl(url, "postgres"), `DROP DATABASE IF EXISTS ${pathname.slice(1)} WITH (FORCE)`)
+/** `url`: as it was given to makeDatabase. */
+export async function dropDatabase(url: string, database: string): Promise<void> {
+  const name = new URL(database).pathname.slice(1)
+  const [row] = await sql(url, "SELECT version() LIKE 'CockroachDB%' AS is_cockroachdb")
+  await sql(url, `DROP DATABASE IF EXISTS ${name} ${row?.["is_cockroachdb"] === true ? "CASCADE" : "WITH (FORCE)"}`)
 }
 
 export function databaseUrl(url: string, database: string): string {
