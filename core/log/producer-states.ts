@@ -106,8 +106,14 @@ export class ProducerStates {
     }
   }
 
+  /** The one that was silent longest first. */
   entries(): Iterable<readonly [producerId: number, state: ProducerState]> {
     return this.byId
+  }
+
+  /** For restoring a checkpoint alone: in the order of `entries`. */
+  restore(producerId: number, state: ProducerState): void {
+    this.byId.set(producerId, state)
   }
 
   private forgetOldest(): void {

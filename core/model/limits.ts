@@ -83,6 +83,8 @@ export const limits = {
   segmentFailureToldMs: 5_000,
   /** Reads are cached in blocks: whole runs, closed when they reach this size (a longer run is a block of its own). */
   blockBytes: 4 * MiB,
+  /** Blocks of one segment: a run's place in an index page tells of all of them. */
+  segmentBlocksMax: 4_096,
   /** Memory of the block cache. */
   blockCacheBytes: 32 * MiB,
   /** Object reads under way for one agent. */
@@ -175,14 +177,17 @@ export const limits = {
   /** Attempts of one append against other writers or errors, before its commands are answered "not settled". */
   appendAttemptsMax: 100,
   /**
-   * Segment ids whose answers are remembered for retried commits: for 30 s at 2,000 commits a second. An id that was
-   * forgotten within the orphan horizon would be committed again, so this must outlast any retry.
+   * Segment ids that are remembered for retried commits, within the orphan horizon: some 170 bytes each in memory, 21 in a
+   * checkpoint. Where there are more, what is older than the remaining ones can no longer be committed: at 2,000 commits
+   * a second what is older than 30 s. So this must outlast any retry.
    */
   segmentsRemembered: 65_536,
-  /** Batches of the remembered answers, all together; some 15 bytes each. */
-  batchesRemembered: 1_000_000,
+  /** Of their entries those of the newest stay in memory, so many bytes; others are read back from the log when asked for. */
+  entriesRememberedBytes: 16 * MiB,
   /** A segment older than this can no longer be committed. */
   orphanHorizonMs: 600_000,
+  /** A segment that was created so far in the sequencer's future is refused: its author's clock is ahead. */
+  segmentAheadMaxMs: 300_000,
   /** Producer ids given to an agent at a time (Kafka's block is 1000 too). */
   producerIdBlock: 1_000,
   /** Batches per producer and partition that are recognised when they come again (KIP-98). */
