@@ -43,25 +43,19 @@ export interface DecodedPage {
   readonly memoryBytes: number
 }
 
-/** All runs in pages of at most `pageRuns` runs and limits.indexPageBytesMax bytes. */
-export const encodeIndexPages = (
-  runs: PageRuns,
-  pageRuns: number = limits.indexPageRuns
-): ReadonlyArray<IndexPage> => {
-  const pages: Array<IndexPage> = []
-  for (let first = 0; first < runs.runCount;) {
-    const { page, runCount } = encodePage(runs, first, Math.min(pageRuns, runs.runCount - first))
-    pages.push(page)
-    first += runCount
-  }
-  return pages
+export interface EncodedPage {
+  readonly page: IndexPage
+  /** Runs that it holds: the next page begins behind them. */
+  readonly runCount: number
 }
 
-const encodePage = (
-  { topicId, partition, run: runAt }: PageRuns,
+/** The page that begins at the run: at most so many runs, as many as fit into limits.indexPageBytesMax. */
+export const encodeIndexPage = (
+  { topicId, partition, runCount: runsThere, run: runAt }: PageRuns,
   first: number,
-  runsMax: number
-): { readonly page: IndexPage; readonly runCount: number } => {
+  pageRuns: number = limits.indexPageRuns
+): EncodedPage => {
+  const runsMax = Math.min(pageRuns, runsThere - first)
   const body = new EntryWriter()
   const writer = new RunWriter(body)
   const { baseOffset } = runAt(first)

@@ -190,6 +190,7 @@ const checkEffect = (draft: LogDraft, seq: number, effect: LogEffect): void => {
     case "segment-committed":
       check(!draft.hasSegment(effect.segmentId), `segment ${effect.segmentId} is committed again`)
       check(isTime(effect.createdAtMs) && isTime(effect.appendTimeMs), "a segment's times are out of range")
+      check(effect.appendTimeMs >= 0, "a segment appended before 1970")
       check(effect.blockOffsets.length <= limits.segmentBlocksMax, `${effect.blockOffsets.length} blocks`)
       draft.addSegment(effect)
       for (const run of effect.runs) {

@@ -65,6 +65,11 @@ export class PartitionLog implements PartitionState {
     this.nextOffset = run.nextOffset
   }
 
+  /** The runs in memory as they are now; undefined where there are none. */
+  runSnapshot(): RunTable | undefined {
+    return this.runs?.snapshot()
+  }
+
   /** Runs of entries up to this seq. */
   countThrough(seq: number): number {
     return this.runs === undefined ? 0 : this.runs.countThrough(seq)

@@ -111,6 +111,12 @@ export class ProducerStates {
     return this.byId
   }
 
+  snapshot(): ProducerStates {
+    const snapshot = new ProducerStates()
+    for (const [producerId, state] of this.byId) snapshot.byId.set(producerId, copyOfProducerState(state))
+    return snapshot
+  }
+
   /** For restoring a checkpoint alone: in the order of `entries`. */
   restore(producerId: number, state: ProducerState): void {
     this.byId.set(producerId, state)

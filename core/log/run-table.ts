@@ -43,6 +43,13 @@ class Chunk {
     return this.flags.length
   }
 
+  /** Another chunk whose first places are empty: the runs there have left, and let go of their segments. */
+  without(left: number): Chunk {
+    const copy = this.copy(this.room, 0, this.segments.length)
+    copy.segments.fill(undefined, 0, left)
+    return copy
+  }
+
   /** Another chunk of so much room with the runs from `first` to `end`. */
   copy(runs: number, first: number, end: number): Chunk {
     const copy = new Chunk(runs)
@@ -160,7 +167,20 @@ export class RunTable {
     if (this.chunks.length === 1) {
       this.chunks[0] = first.copy(roomFor(this.count), this.left, this.left + this.count)
       this.left = 0
-    } else first.segments.fill(undefined, 0, this.left)
+    } else this.chunks[0] = first.without(this.left)
+  }
+
+  /**
+   * The table as it is now, which stays so while this one goes on: chunks are shared, and where runs leave or room grows
+   * they are replaced, never changed.
+   */
+  snapshot(): RunTable {
+    const snapshot = new RunTable()
+    snapshot.chunks.push(...this.chunks)
+    snapshot.left = this.left
+    snapshot.count = this.count
+    snapshot.excluded = this.excluded === undefined ? undefined : new Map(this.excluded)
+    return snapshot
   }
 
   private placeOf(index: number): number {

@@ -218,10 +218,29 @@ export const limits = {
   /** A checkpoint of the fold lies in the database in chunks. */
   checkpointChunkBytesMax: 1 * MiB,
   checkpointChunksMax: 1_024,
-  /** Runs of one index page, and its bytes at most. */
+  /**
+   * Runs of one index page, and its bytes at most. Pages of an attempt that was cut off are gone on with by whoever
+   * sequences next, so all agents of a cluster must cut alike: neither may change while agents of both programs run.
+   */
   indexPageRuns: 256,
   indexPageBytesMax: 256 * KiB,
   indexPagesPerWrite: 200,
+  /** A write of index pages is sent off when it has so many bytes. */
+  indexPageBytesPerWrite: 1 * MiB,
+  /** Entries that folds keep the runs of in memory, at least, and for how long; then their runs go to index pages. */
+  materializeKeepEntries: 2_000,
+  materializeKeepMs: 30_000,
+  /** Runs in memory, from which on they go to index pages at once: some 45 bytes each, and their segments. */
+  residentRunsMax: 400_000,
+  /** How often the sequencer looks whether there is something to materialize; and its longest pause after failures. */
+  materializeIntervalMs: 1_000,
+  materializeBackoffMaxMs: 30_000,
+  /** Entries between two checkpoints, at least. */
+  checkpointEntries: 2_000,
+  /** Times that the list of checkpoints is read again because one of it was deleted meanwhile. */
+  checkpointListsMax: 5,
+  /** Newest rows of the log that are never trimmed: agents that lag behind read them. */
+  logRowsKept: 10_000,
 
   // --- metadata store -------------------------------------------------------------------------------------------
   /** The adapter ends a call that takes longer. */
@@ -309,6 +328,9 @@ assert(limits.sqliteBusyMs < limits.metadataTimeoutMs, "a wait for a lock ends b
 assert(limits.metadataTimeoutMs < limits.metadataHungMs, "the adapter's own timeout comes first")
 assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least one entry")
 assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
+assert(limits.segmentAheadMaxMs < limits.orphanHorizonMs, "a clock that is ahead delays forgetting by less than it takes")
+assert(limits.indexPageBytesMax <= limits.indexPageBytesPerWrite, "a page fits into one write")
+assert(limits.segmentBlocksMax * 8 + limits.segmentBatchesMax * 2 < limits.indexPageBytesMax, "a run fits into a page")
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
 assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
 assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")
