@@ -18,6 +18,10 @@ import {
   type CreatePartitionsAnswer,
   type CreateTopic,
   type CreateTopicAnswer,
+  type DeleteTopic,
+  type DeleteTopicAnswer,
+  type MarkMaterialized,
+  type MarkMaterializedAnswer,
   type RunSummary
 } from "./command.ts"
 import { type CommittedRun, type ExcludedBatch, type LogEffect, type SegmentCommitted } from "./effect.ts"
@@ -84,13 +88,8 @@ const judgeCommand = (bench: Bench, command: Command): Answer => {
       return commitSegment(bench, command)
     case "create-topic":
       return createTopic(bench, command)
-    case "delete-topic": {
-      const topic = bench.draft.topic(command.topicId)
-      if (topic === undefined) return { result: "unknown" }
-      bench.draft.deleteTopic(topic)
-      bench.effects.push({ kind: "topic-deleted", topicId: command.topicId })
-      return { result: "deleted" }
-    }
+    case "delete-topic":
+      return deleteTopic(bench, command)
     case "create-partitions":
       return createPartitions(bench, command)
     case "allocate-producer-ids": {
@@ -100,6 +99,8 @@ const judgeCommand = (bench: Bench, command: Command): Answer => {
       bench.effects.push({ kind: "producer-ids-allocated", first, count })
       return { first, count }
     }
+    case "materialized":
+      return markMaterialized(bench, command)
   }
 }
 
@@ -118,14 +119,30 @@ const createTopic = ({ draft, effects, nowMs }: Bench, command: CreateTopic): Cr
   return { result: "created", topicId }
 }
 
+const deleteTopic = ({ draft, effects }: Bench, { topicId, mayBeDone }: DeleteTopic): DeleteTopicAnswer => {
+  const topic = draft.topic(topicId)
+  if (topic === undefined) return { result: mayBeDone && draft.isTopicDeleted(topicId) ? "deleted" : "unknown" }
+  draft.deleteTopic(topic)
+  effects.push({ kind: "topic-deleted", topicId })
+  return { result: "deleted" }
+}
+
 const createPartitions = ({ draft, effects }: Bench, command: CreatePartitions): CreatePartitionsAnswer => {
-  const { topicId, partitions } = command
+  const { topicId, partitions, mayBeDone } = command
   const topic = draft.topic(topicId)
   if (topic === undefined) return { result: "unknown", partitions: 0 }
+  if (mayBeDone && partitions === topic.partitionCount) return { result: "created", partitions }
   if (partitions <= topic.partitionCount) return { result: "not-more", partitions: topic.partitionCount }
   topic.partitionCount = partitions
   effects.push({ kind: "partitions-created", topicId, partitions })
   return { result: "created", partitions }
+}
+
+const markMaterialized = ({ draft, effects }: Bench, { throughSeq }: MarkMaterialized): MarkMaterializedAnswer => {
+  if (throughSeq <= draft.materializedSeq || throughSeq > draft.foldedSeq) return { result: "behind" }
+  draft.materializedSeq = throughSeq
+  effects.push({ kind: "materialized", throughSeq })
+  return { result: "materialized" }
 }
 
 const commitSegment = ({ draft, effects, nowMs, entries }: Bench, command: CommitSegment): CommitSegmentAnswer => {
@@ -226,7 +243,8 @@ const committed = (run: RunSummary, baseOffset: number, excluded: ReadonlyArray<
   excluded
 })
 
-const answerOfRun = (run: CommittedRun, appendTimeMs: number): ReadonlyArray<BatchAnswer> => {
+/** What the log says of a run's batches, in their order. */
+export const answerOfRun = (run: CommittedRun, appendTimeMs: number): ReadonlyArray<BatchAnswer> => {
   const acceptedTimeMs = run.timestampType === "append" ? appendTimeMs : -1
   let nextOffset = run.baseOffset
   let excludedAt = 0

@@ -73,7 +73,9 @@ export class LogDraft {
   nextProducerId: number
   clusterId: Uuid | undefined
   /** Runs of entries up to here are in index pages. */
-  readonly materializedSeq: number
+  materializedSeq: number
+  /** Of the fold below: the entry that is drafted has a later one. */
+  readonly foldedSeq: number
   private readonly fold: Fold
   /** By id; `undefined` as a value: deleted in this draft. */
   private readonly touched = new Map<Uuid, TopicDraft | undefined>()
@@ -86,6 +88,7 @@ export class LogDraft {
     this.nextProducerId = fold.nextProducerId
     this.clusterId = fold.clusterId
     this.materializedSeq = fold.materializedSeq
+    this.foldedSeq = fold.seq
   }
 
   topic(topicId: Uuid): TopicDraft | undefined {
@@ -115,6 +118,11 @@ export class LogDraft {
     return (
       this.touched.has(topicId) || this.fold.topicById(topicId) !== undefined || this.fold.deletedTopicIds.has(topicId)
     )
+  }
+
+  /** Whether there was a topic of this id, and is none any more. */
+  isTopicDeleted(topicId: Uuid): boolean {
+    return this.topic(topicId) === undefined && this.isTopicIdUsed(topicId)
   }
 
   createTopic(topic: { readonly topicId: Uuid; readonly name: string; readonly partitions: number }): void {
@@ -201,10 +209,12 @@ const checkEffect = (draft: LogDraft, seq: number, effect: LogEffect): void => {
     case "epoch-begun":
       return check(effect.holder.name.length > 0, "an epoch without a holder")
     case "materialized":
-      return check(
+      check(
         effect.throughSeq > draft.materializedSeq && effect.throughSeq < seq,
         `index pages through seq ${effect.throughSeq}, after ${draft.materializedSeq}`
       )
+      draft.materializedSeq = effect.throughSeq
+      return
   }
 }
 

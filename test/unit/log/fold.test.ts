@@ -185,7 +185,7 @@ describe("state", () => {
   it("lists live topics in order of their names", () => {
     const fold = foldWithTopic()
     settle(fold, [createTopicOf("zebra", 2), createTopicOf("aardvark", 3)])
-    settle(fold, [{ kind: "delete-topic", topicId: TOPIC }])
+    settle(fold, [{ kind: "delete-topic", topicId: TOPIC, mayBeDone: false }])
     assert.deepEqual(
       fold.topics().map((topic) => topic.name),
       ["aardvark", "zebra"]
@@ -268,8 +268,10 @@ describe("determinism", () => {
           createdAtMs: nowMs
         }),
         ...(random() < 0.05 ? [createTopicOf(`topic-${whole(5)}`, whole(40))] : []),
-        ...(random() < 0.02 ? [{ kind: "delete-topic", topicId } as const] : []),
-        ...(random() < 0.02 ? [{ kind: "create-partitions", topicId, partitions: 1 + whole(4) } as const] : []),
+        ...(random() < 0.02 ? [{ kind: "delete-topic", topicId, mayBeDone: false } as const] : []),
+        ...(random() < 0.02
+          ? [{ kind: "create-partitions", topicId, partitions: 1 + whole(4), mayBeDone: false } as const]
+          : []),
         ...(random() < 0.05 ? [{ kind: "allocate-producer-ids" } as const] : [])
       ]
       add(judge(fold, commands, { nowMs }).effects)
