@@ -53,6 +53,7 @@ const partitionOf = (runs: ReadonlyArray<RunRef>, bytesMax = MiB): WantedPartiti
     partition: 0,
     logStartOffset: 0,
     highWatermark: runs.length,
+    residentOffset: 0,
     runCount: runs.length,
     run: (index: number) => runs[index]!,
     runIndexOf: (offset: number) => offset
