@@ -149,8 +149,7 @@ const commitSegment = ({ draft, effects, nowMs, entries }: Bench, command: Commi
   const first = draft.segment(command.segmentId, entries)
   if (first !== undefined) return answerOfSegment(first)
   if (command.createdAtMs > nowMs + limits.segmentAheadMaxMs) return refuseUnsettled(command, "clockAhead")
-  const isTooLate =
-    command.createdAtMs + limits.orphanHorizonMs < nowMs || !draft.isCommittable(command.createdAtMs)
+  const isTooLate = command.createdAtMs + limits.orphanHorizonMs < nowMs || !draft.isCommittable(command.createdAtMs)
   const runs = command.runs.map((run) => (isTooLate ? refuseRun(run, "tooLate") : judgeRun(draft, run, nowMs)))
   const { segmentId, createdAtMs, bucketSet, ackedBuckets, segmentBytes, blockOffsets } = command
   const effect: SegmentCommitted = {

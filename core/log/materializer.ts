@@ -18,7 +18,12 @@
  */
 import { Clock, Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
-import { type CheckpointInfo, type IndexPage, type MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
+import {
+  type CheckpointInfo,
+  type IndexPage,
+  type MetadataError,
+  type MetadataStore
+} from "#core/ports/metadata-store.ts"
 import { checkpointSlices, type FoldCheckpoint } from "./checkpoint.ts"
 import { type MarkMaterialized, type MarkMaterializedAnswer } from "./command.ts"
 import { type CommitLogError } from "./commit-log.ts"

@@ -13,7 +13,18 @@ import { digest } from "#core/log/digest.ts"
 import { EntryError } from "#core/log/entry.ts"
 import { applyRow, createFold, type Fold } from "#core/log/fold.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
-import { commitOf, createTopicOf, foldWithTopic, idOf, batchOf, NOW_MS, randomOf, runOf, settle, TOPIC } from "./log-builders.ts"
+import {
+  commitOf,
+  createTopicOf,
+  foldWithTopic,
+  idOf,
+  batchOf,
+  NOW_MS,
+  randomOf,
+  runOf,
+  settle,
+  TOPIC
+} from "./log-builders.ts"
 import { foldOf, historyOf } from "./log-history.ts"
 
 /** What the golden file holds. */

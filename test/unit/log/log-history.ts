@@ -5,7 +5,17 @@ import { applyRow, createFold, type Fold } from "#core/log/fold.ts"
 import { judge } from "#core/log/judge.ts"
 import { limits } from "#core/model/limits.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
-import { batchOf, commitOf, createTopicOf, idempotent, idOf, NOW_MS, randomOf, rowAfter, runOf } from "./log-builders.ts"
+import {
+  batchOf,
+  commitOf,
+  createTopicOf,
+  idempotent,
+  idOf,
+  NOW_MS,
+  randomOf,
+  rowAfter,
+  runOf
+} from "./log-builders.ts"
 
 export interface History {
   /** From seq 1. */

@@ -42,9 +42,10 @@ export const sequencerWith = (store: Store, fold: Fold, options: Partial<Materia
     fold: () => fold,
     shard: 0,
     submit: (command) =>
-      Effect.map(appendJudged(store, fold, [command]), ([answer]) => answer as { readonly result: "materialized" }).pipe(
-        Effect.orDie
-      ),
+      Effect.map(
+        appendJudged(store, fold, [command]),
+        ([answer]) => answer as { readonly result: "materialized" }
+      ).pipe(Effect.orDie),
     options: { ...SMALL, ...options }
   })
   return { fold, store, materializer }
@@ -58,7 +59,8 @@ export const catchUp = Effect.fnUntraced(function* (store: Store, fold: Fold) {
     if (rows[0]!.seq === fold.seq + 1) for (const row of rows) applyRow(fold, row)
     else {
       const checkpoint = yield* loadNewestCheckpoint({ store, shard: 0, after: fold.seq })
-      if (checkpoint === undefined) return yield* Effect.die(new Error(`seq ${fold.seq + 1} is gone, and no checkpoint`))
+      if (checkpoint === undefined)
+        return yield* Effect.die(new Error(`seq ${fold.seq + 1} is gone, and no checkpoint`))
       restoreFold(fold, checkpoint.chunks)
     }
   }
@@ -103,7 +105,10 @@ export const allRuns = (fold: Fold): ReadonlyMap<string, ReadonlyArray<RunRef>> 
   for (const topic of fold.topics()) {
     for (const partition of topic.partitions) {
       const key = `${topic.topicId}/${partition.partition}`
-      runs.set(key, Array.from({ length: partition.runCount }, (_, index) => partition.run(index)))
+      runs.set(
+        key,
+        Array.from({ length: partition.runCount }, (_, index) => partition.run(index))
+      )
     }
   }
   return runs

@@ -159,7 +159,8 @@ describe("a materializer", () => {
       const store = yield* memoryStore
       const agent = sequencerWith(store, yield* logWithTopic(store))
       const { fold } = agent
-      const pageOf = (topicId: string) => store.findIndexPage({ topicId, partition: 0, query: { kind: "offset", offset: 0 } })
+      const pageOf = (topicId: string) =>
+        store.findIndexPage({ topicId, partition: 0, query: { kind: "offset", offset: 0 } })
       yield* appendJudged(store, fold, [createTopicOf("kept", 2, 1)])
       for (let n = 1; n <= 30; n += 1) {
         const runs = [runOf([batchOf()]), runOf([batchOf()], { topicId: idOf("topic", 2) })]
@@ -227,41 +228,71 @@ const crashing = (store: Store, at: { readonly call: number; readonly when: When
   return wrapped as unknown as Store
 }
 
+/** Of a history, those with many records up to the end: without them there are no windows to cut differently. */
+const denseHistory = (seed: number) => {
+  const history = effectsOf(seed, 130)
+  const runsAt = (count: number): number => {
+    const shadow = createFold(0)
+    for (const row of history.slice(0, count)) {
+      const prevNonce = shadow.nonce
+      applyRow(shadow, { ...row, seq: shadow.seq + 1, prevNonce })
+    }
+    return shadow.residentRuns
+  }
+  assert.isAtLeast(runsAt(90) - runsAt(70), 18, "records in what the agent that dies may cut")
+  assert.isAtLeast(runsAt(115) - runsAt(90), 18, "records in what the next one goes on with")
+  return history
+}
+
 describe("a crash", () => {
-  for (const when of ["before", "half", "after"] as const) {
-    it.effect(`${when} each step takes effect loses nothing: another agent, of other options, goes on`, () =>
-      Effect.gen(function* () {
-        const history = effectsOf(6, 130)
-        const seen: Array<string> = []
-        for (let call = 1; ; call += 1) {
-          const store = yield* memoryStore
-          const shadow = new Shadow()
-          const healthy = yield* sequencerOf(store)
-          for (const row of history.slice(0, 70)) {
-            yield* step(healthy, shadow, row)
-            yield* healthy.materializer.turn
+  for (const [seed, when] of [18, 22, 30].flatMap((each) =>
+    (["before", "half", "after"] as const).map((w) => [each, w] as const)
+  )) {
+    it.effect(
+      `${when} each step takes effect loses nothing: another agent, of other options, goes on, seed ${seed}`,
+      () =>
+        Effect.gen(function* () {
+          const history = denseHistory(seed)
+          const seen: Array<string> = []
+          for (let call = 1; ; call += 1) {
+            const before = seen.length
+            const isCutOff = yield* crashAndGoOn(history, { call, when }, seen)
+            if (!isCutOff && seen.length === before) break
           }
-          // What both may cut windows from: entries with records, up to the end.
-          for (const row of history.slice(70, 90)) yield* step(healthy, shadow, row)
-          const before = seen.length
-          const { fold } = yield* sequencerOf(store)
-          const doomed = yield* Effect.exit(sequencerWith(crashing(store, { call, when }, seen), fold).materializer.turn)
-          const next = yield* sequencerOf(store, { keepEntries: 3, checkpointEntries: 5, keepRows: 7 })
-          for (const row of history.slice(90, 115)) {
-            yield* step(next, shadow, row)
-            yield* next.materializer.turn
+          for (const operation of ["writeIndexPages", "append", "writeCheckpoint", "readCheckpointChunk", "trim"]) {
+            assert.include(seen, operation, "it was cut off there")
           }
-          assert.isAbove(yield* shadow.assertFound(store, next.fold), 20)
-          assert.equal(digest((yield* sequencerOf(store)).fold), digest(next.fold), `call ${call}`)
-          assert.equal(digest(yield* catchUp(store, healthy.fold)), digest(next.fold))
-          if (Exit.isSuccess(doomed) && seen.length === before) break
-        }
-        for (const operation of ["writeIndexPages", "append", "writeCheckpoint", "readCheckpointChunk", "trim"]) {
-          assert.include(seen, operation, "it was cut off there")
-        }
-      })
+        })
     )
   }
+})
+
+/** One agent dies at its n-th call, another goes on; whether it died. */
+const crashAndGoOn = Effect.fnUntraced(function* (
+  history: ReadonlyArray<LogRow>,
+  at: { readonly call: number; readonly when: When },
+  seen: Array<string>
+) {
+  const store = yield* memoryStore
+  const shadow = new Shadow()
+  const healthy = yield* sequencerOf(store)
+  for (const [index, row] of history.slice(0, 90).entries()) {
+    yield* step(healthy, shadow, row)
+    if (index < 70) yield* healthy.materializer.turn
+  }
+  const { fold } = yield* sequencerOf(store)
+  // More patient than the next one: a window of its own would end earlier.
+  const options = { keepEntries: 14 }
+  const doomed = yield* Effect.exit(sequencerWith(crashing(store, at, seen), fold, options).materializer.turn)
+  const next = yield* sequencerOf(store, { keepEntries: 3, checkpointEntries: 5, keepRows: 7 })
+  for (const row of history.slice(90, 115)) {
+    yield* step(next, shadow, row)
+    yield* next.materializer.turn
+  }
+  assert.isAbove(yield* shadow.assertFound(store, next.fold), 20)
+  assert.equal(digest((yield* sequencerOf(store)).fold), digest(next.fold), `call ${at.call}`)
+  assert.equal(digest(yield* catchUp(store, healthy.fold)), digest(next.fold))
+  return Exit.isFailure(doomed)
 })
 
 describe("an agent that only believes to sequence", () => {
@@ -286,7 +317,8 @@ describe("an agent that only believes to sequence", () => {
               deposed += 1
             }
           } else if (index % 17 === 16) frozen.push(late)
-          yield* agent.materializer.turn
+          // Now and then only: in between there is something to be done, and the others do it first.
+          if (index % 11 === 10) yield* agent.materializer.turn
         }
         assert.isAbove(deposed, 5)
         for (const late of frozen) yield* Effect.exit(late.materializer.turn)
@@ -310,7 +342,12 @@ describe("trimming", () => {
       const rows = yield* store.read({ shard: 0, after: 0, limit: 500 })
       assert.equal(oldest, 3, "all are within the orphan horizon")
       assert.equal(rows[0]!.seq, oldest)
-      yield* appendJudged(store, agent.fold, [commitOf(900, [runOf([batchOf()])], { createdAtMs: NOW_MS + 700_000 })], NOW_MS + 700_000)
+      yield* appendJudged(
+        store,
+        agent.fold,
+        [commitOf(900, [runOf([batchOf()])], { createdAtMs: NOW_MS + 700_000 })],
+        NOW_MS + 700_000
+      )
       for (let n = 0; n < 40; n += 1) {
         yield* appendEffects(store, agent.fold, [])
         yield* agent.materializer.turn
