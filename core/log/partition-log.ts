@@ -55,7 +55,7 @@ export class PartitionLog implements PartitionState {
 
   runIndexOf(offset: number): number {
     assert(this.runs !== undefined, `offset ${offset} is in no run`)
-    return this.runs.indexOf(offset)
+    return this.runs.runIndexOf(offset)
   }
 
   addRun(run: RunRef): void {

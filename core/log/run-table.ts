@@ -115,7 +115,7 @@ export class RunTable {
   }
 
   /** Of the run that holds the offset. */
-  indexOf(offset: number): number {
+  runIndexOf(offset: number): number {
     assert(offset >= this.baseOffset && offset < this.nextOffset, `offset ${offset} is in no run`)
     return this.lastIndexWhere((chunk, at) => chunk.baseOffset[at]! <= offset)
   }

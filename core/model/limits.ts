@@ -87,6 +87,17 @@ export const limits = {
   segmentBlocksMax: 4_096,
   /** Memory of the block cache. */
   blockCacheBytes: 32 * MiB,
+  /** Memory of the cache of decoded index pages; one of 256 runs takes some 80 KiB. */
+  indexPageCacheBytes: 16 * MiB,
+  /** Reads of index pages under way for one agent. */
+  indexPageReadsInFlight: 16,
+  /** After the database did not answer such a read, others are refused at once for so long. */
+  indexPageAwayMs: 1_000,
+  /** Index pages that one fetch reads; and fetches that hold pages at a time, while they choose their runs. */
+  fetchIndexPagesMax: 8,
+  pagedPlansInFlight: 32,
+  /** Index pages that one search by time walks through beyond the one that it was sent to. */
+  searchIndexPagesMax: 64,
   /** Object reads under way for one agent. */
   blockReadsInFlight: 16,
 
@@ -329,6 +340,7 @@ assert(limits.metadataTimeoutMs < limits.metadataHungMs, "the adapter's own time
 assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least one entry")
 assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
 assert(limits.segmentAheadMaxMs < limits.orphanHorizonMs, "a clock that is ahead delays forgetting by less than it takes")
+assert(limits.fetchIndexPagesMax >= 1, "a fetch of old offsets must get on")
 assert(limits.indexPageBytesMax <= limits.indexPageBytesPerWrite, "a page fits into one write")
 assert(limits.segmentBlocksMax * 8 + limits.segmentBatchesMax * 2 < limits.indexPageBytesMax, "a run fits into a page")
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")

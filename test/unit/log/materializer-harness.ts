@@ -96,7 +96,7 @@ export const findRun = Effect.fnUntraced(function* (store: Store, state: Partiti
   const row = yield* store.findIndexPage({ topicId, partition: state.partition, query })
   if (row === undefined) return undefined
   const page = decodeIndexPage(row)
-  return offset < page.nextOffset ? page.runs.run(page.runs.indexOf(offset)) : undefined
+  return offset < page.nextOffset ? page.runs.run(page.runs.runIndexOf(offset)) : undefined
 })
 
 /** Every run of a fold that drops nothing, by topic and partition. */
