@@ -92,11 +92,16 @@ interface Walk {
   pagesLeft: number
 }
 
-/** Goes straight to the first page that may hold such a record, or behind all pages. */
+/**
+ * Goes straight to the first page that may hold such a record, or behind all pages. "None" is believed only of a database
+ * that has the pages: the last one must be there. (That one of many is lost is noticed by whoever reads its offsets.)
+ */
 const skipPages = Effect.fnUntraced(function* ({ pages }: SearchServices, walk: Walk) {
-  const { residentOffset } = walk.state
-  const page = yield* pages.firstSince(walk.state, walk.timestampMs)
+  const { state } = walk
+  const { residentOffset } = state
+  const page = yield* pages.firstSince(state, walk.timestampMs)
   const isBelow = page !== undefined && page.baseOffset < residentOffset
+  if (!isBelow && pages.cached(state, residentOffset - 1) === undefined) yield* pages.load(state, residentOffset - 1)
   walk.nextOffset = Math.max(walk.nextOffset, isBelow ? page.baseOffset : residentOffset)
 })
 
@@ -155,11 +160,11 @@ const latestRun = Effect.fnUntraced(function* (
   for (let attempt = 1; ; attempt++) {
     // Before the question: what leaves memory meanwhile is in the pages by then, or is found here.
     const resident = latestOf(state)
-    if (state.logStartOffset >= state.residentOffset) return resident
-    const page = yield* pages.largest(state)
-    if (page === undefined || page.nextOffset <= state.highWatermark) {
-      return laterOf(page === undefined ? undefined : latestOf(page.runs), resident)
-    }
+    const { residentOffset } = state
+    if (state.logStartOffset >= residentOffset) return resident
+    // There are pages: without any, the one that is loaded here is told of as missing.
+    const page = (yield* pages.largest(state)) ?? (yield* pages.load(state, residentOffset - 1))
+    if (page.nextOffset <= state.highWatermark) return laterOf(latestOf(page.runs), resident)
     // The page has records that are not folded here. They are in the log: the barrier reaches them.
     if (attempt === LARGEST_ATTEMPTS_MAX) return yield* notFolded(state, page.nextOffset)
     yield* log.barrier
