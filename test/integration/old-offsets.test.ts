@@ -37,7 +37,12 @@ const meddling = Effect.gen(function* () {
       findIndexPage: (asked) =>
         Effect.suspend(() => {
           state.pageReads++
-          const error = { reason: "Unavailable", outcome: "definite", operation: "findIndexPage", cause: "away" } as const
+          const error = {
+            reason: "Unavailable",
+            outcome: "definite",
+            operation: "findIndexPage",
+            cause: "away"
+          } as const
           if (state.isAway) return Effect.fail(new MetadataError(error))
           return Effect.map(inner.findIndexPage(asked), (page) => state.change(page))
         })
