@@ -111,7 +111,7 @@ describe("a command that comes again", () => {
     const log = new Log()
     const batches = Array.from({ length: limits.segmentBatchesMax }, () => batchOf())
     const large = (n: number): CommitSegment => commitOf(n, [runOf(batches)], { createdAtMs: NOW_MS })
-    const count = 80
+    const count = 120
     for (let n = 1; n <= count; n += 1) log.submit([large(n)], NOW_MS)
     const missing = Array.from({ length: count }, (_, n) => n + 1).filter(
       (n) => entriesNeeded(log.fold, [large(n)]).length > 0
@@ -148,6 +148,7 @@ describe("a segment that was not committed within the orphan horizon", () => {
       nowMs += Math.floor(random() * 10_000)
       log.commit(segment(n, nowMs), nowMs)
       const { forgottenMs } = log.fold.segments
+      assert.isAtLeast(forgottenMs, log.fold.timeMs - HORIZON_MS - 1, "the horizon passes, whatever was committed then")
       const orphan = segment(100_000 + n, Math.max(0, forgottenMs))
       assert.deepEqual(log.commit(orphan, nowMs - Math.floor(random() * 100_000)), TOO_LATE)
       assert.isAtLeast(log.fold.segments.forgottenMs, forgottenMs)
