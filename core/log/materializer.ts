@@ -185,15 +185,17 @@ const writePages = Effect.fnUntraced(function* (state: State, window: Window) {
 
 const isLive = (fold: Fold, topic: TopicLog): boolean => fold.topicById(topic.topicId) === topic
 
-/** As they are now: those that come later have no runs of this window. */
+/** As they are now (the list is replaced, never changed): those that come later have no runs of this window. */
 const partitionsOf = function* (fold: Fold): Iterable<{ readonly topic: TopicLog; readonly partition: PartitionLog }> {
-  for (const topic of [...fold.topics()]) for (const partition of topic.partitions) yield { topic, partition }
+  for (const topic of fold.topics()) for (const partition of topic.partitions) yield { topic, partition }
 }
 
 /** Pages of topics that the window's entries deleted. What later windows write of them is not: they are gone. */
 const deletePages = Effect.fnUntraced(function* (state: State, window: Window) {
-  for (const [topicId, seq] of [...state.fold().deletedTopicIds]) {
-    if (seq <= window.after || seq > window.through) continue
+  const isOfWindow = (seq: number): boolean => seq > window.after && seq <= window.through
+  // Of now: the fold goes on while pages are deleted.
+  const gone = Array.from(state.fold().deletedTopicIds).filter(([, seq]) => isOfWindow(seq))
+  for (const [topicId] of gone) {
     for (let deleted = -1; deleted !== 0;) {
       if (isOvertaken(state, window)) return "overtaken" as const
       deleted = yield* guarded("deleteIndexPages", state.store.deleteIndexPages(topicId))
