@@ -339,7 +339,10 @@ assert(limits.sqliteBusyMs < limits.metadataTimeoutMs, "a wait for a lock ends b
 assert(limits.metadataTimeoutMs < limits.metadataHungMs, "the adapter's own timeout comes first")
 assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least one entry")
 assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
-assert(limits.segmentAheadMaxMs < limits.orphanHorizonMs, "a clock that is ahead delays forgetting by less than it takes")
+assert(
+  limits.segmentAheadMaxMs < limits.orphanHorizonMs,
+  "a clock that is ahead delays forgetting by less than it takes"
+)
 assert(limits.fetchIndexPagesMax >= 1, "a fetch of old offsets must get on")
 assert(limits.indexPageBytesMax <= limits.indexPageBytesPerWrite, "a page fits into one write")
 assert(limits.segmentBlocksMax * 8 + limits.segmentBatchesMax * 2 < limits.indexPageBytesMax, "a run fits into a page")
