@@ -10,8 +10,6 @@
 import { hostname } from "node:os"
 import { Effect, Layer, type Scope } from "effect"
 import * as EntropyLayer from "#backends/entropy.ts"
-import * as MemoryMetadata from "#backends/metadata/memory.ts"
-import * as SqliteMetadata from "#backends/metadata/sqlite.ts"
 import * as Tcp from "#backends/network/tcp.ts"
 import * as Agent from "#core/agent/agent.ts"
 import * as RunReader from "#core/agent/run-reader.ts"
@@ -28,14 +26,13 @@ import { tellSupervisor } from "./agent-message.ts"
 import { observeAgent } from "./agent-metrics.ts"
 import { openBuckets } from "./buckets.ts"
 import { type CommandFailed, failed, invalid } from "./command-failed.ts"
-import { refuseMissingDatabase } from "./database-missing.ts"
 import * as HttpServer from "./http-server.ts"
-import { type InstrumentedMetadata, instrument } from "./instrumented-metadata.ts"
+import { instrument } from "./instrumented-metadata.ts"
 import { type LogWriter, makeLogWriter } from "./log-writer.ts"
+import { causeText, explainMetadata, openMetadata } from "./metadata-database.ts"
 import { checkPort } from "./port-check.ts"
 import * as Readiness from "./readiness.ts"
 import * as Telemetry from "./telemetry.ts"
-import { threadProgram } from "./thread-program.ts"
 import { readTopology } from "./topology-file.ts"
 
 export interface AgentFlags {
@@ -98,14 +95,22 @@ const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Ret
     serveMetrics: telemetry.serveMetrics
   }).pipe(Effect.mapError((error) => explainListenError(error, "--http-port")))
   const buckets = yield* openBuckets(topology.buckets)
-  if (topology.metadata.kind !== "memory") yield* refuseMissingDatabase(topology.metadata.file, buckets)
-  const metadata = yield* openMetadata(topology)
+  const opened = yield* openMetadata({
+    topology,
+    region,
+    buckets,
+    onWaiting: (reason) => {
+      notReady = () => [reason]
+    }
+  })
+  notReady = () => ["the agent is starting"]
+  const metadata = instrument(opened.store)
   const running = Effect.gen(function* () {
     const membership = yield* Membership.Membership
     const { port } = yield* Agent.Agent
     const readiness = yield* Readiness.make({ bucketSet: topology.bucketSets.get(QUORUM_SET)!, buckets })
     notReady = readiness.notReady
-    degraded = readiness.degraded
+    degraded = () => [...readiness.degraded(), ...opened.outOfUse()]
     yield* observeAgent({
       listener: LISTENER,
       buckets,
@@ -166,12 +171,6 @@ const layers = (
   )
 }
 
-const openMetadata = ({ metadata }: Topology): Effect.Effect<InstrumentedMetadata, CommandFailed, Scope.Scope> =>
-  (metadata.kind === "memory"
-    ? MemoryMetadata.make
-    : SqliteMetadata.make({ file: metadata.file, fsync: metadata.fsync, ...threadProgram("sqlite-worker") })
-  ).pipe(Effect.map(instrument), Effect.mapError(explain))
-
 /**
  * The Kafka listener opens last, when the agent has taken its name among the members: a port that is in use must be found out
  * before that, or a start that fails would take the name from the agent that runs.
@@ -211,9 +210,7 @@ const explain = (error: CommandFailed | MetadataError | CommitLogError | ListenE
     case "ListenError":
       return explainListenError(error, "--port")
     case "MetadataError":
-      return error.reason === "Misconfigured"
-        ? invalid(`the metadata database: ${causeText(error.cause)}`)
-        : failed(error.message)
+      return explainMetadata(error)
     case "CommitLogError":
       return failed(`the commit log cannot be read: ${causeText(error.cause)}`)
   }
@@ -223,5 +220,3 @@ const explainListenError = (error: ListenError, flag: string): CommandFailed =>
   error.reason === "AddressInUse"
     ? invalid(`port ${error.port} is in use: choose another with ${flag}`)
     : invalid(`${error.message}: ${causeText(error.cause)}`)
-
-const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))

@@ -13,6 +13,8 @@ const PORT_MAX = 65_535
 
 export interface PlaygroundOptions {
   readonly dir: string
+  /** URL of a database server; undefined: a file in the directory, or what was said when the directory was made. */
+  readonly metadata: string | undefined
   readonly portBase: number
   readonly httpPortBase: number
   readonly agentsPerRegion: number
@@ -67,8 +69,9 @@ const zonesOf = (region: string): ReadonlyArray<string> =>
 export const bucketDirectories: ReadonlyArray<string> = PLAYGROUND_REGIONS.map((region) => `buckets/${region}`)
 
 /** Without fsync: what is acknowledged outlives killed processes, but not a power failure. */
-export const topologyText =
-  (): string => `# Topology of this playground, made by \`meridian playground\`. It may be edited: it is made only once.
+export const topologyText = (
+  metadataUrl: string = sqliteUrl("metadata.db", "no-fsync")
+): string => `# Topology of this playground, made by \`meridian playground\`. It may be edited: it is made only once.
 cluster: playground
 regions:
 ${PLAYGROUND_REGIONS.map((region) => `  - { name: ${region}, zones: [${zonesOf(region).join(", ")}] }`).join("\n")}
@@ -77,7 +80,7 @@ ${PLAYGROUND_REGIONS.map((region) => {
   return `  - { name: ${region}, region: ${region}, url: "${fileBucketUrl(`buckets/${region}`, "no-fsync")}" }`
 }).join("\n")}
 metadata:
-  url: "${sqliteUrl("metadata.db", "no-fsync")}"
+  url: ${JSON.stringify(metadataUrl)}
 settings:
   # Writes to a directory cost nothing, so a busy agent need not save them up: a segment follows as soon as the last is safe.
   flush.interval.ms: 0

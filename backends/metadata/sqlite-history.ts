@@ -35,9 +35,10 @@ export const prepareHistory = (database: DatabaseSync) => {
   return {
     // A log has no gaps: the bound on seq is one on rows.
     trim: statement(
-      `DELETE FROM commit_log WHERE shard = ?1 AND seq <= min(?2,
-         (SELECT max(seq) - 1 FROM commit_log WHERE shard = ?1),
-         (SELECT min(seq) - 1 FROM commit_log WHERE shard = ?1) + ${limits.logRowsPerTrim})`
+      `DELETE FROM commit_log WHERE shard = ?1 AND seq IN (
+         SELECT seq FROM commit_log
+         WHERE shard = ?1 AND is_kept = 0 AND seq <= min(?2, (SELECT max(seq) - 1 FROM commit_log WHERE shard = ?1))
+         ORDER BY seq LIMIT ${limits.logRowsPerTrim})`
     ),
     writeCheckpointChunk: statement(
       "INSERT INTO checkpoints (shard, seq, chunk, chunk_count, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"

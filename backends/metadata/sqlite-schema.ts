@@ -78,6 +78,9 @@ export const MIGRATIONS: ReadonlyArray<Migration> = [
     // Ordinary tables, because rows are large: a tree WITHOUT ROWID would hold a part of every value also in its inner pages.
     // The second index of the pages answers questions for timestamps without touching the pages.
     sql: `
+      ALTER TABLE commit_log ADD COLUMN is_kept INTEGER NOT NULL DEFAULT 0
+        CONSTRAINT commit_log_is_kept_ck CHECK (is_kept IN (0, 1));
+      UPDATE commit_log SET is_kept = 1 WHERE seq = 1;
       ALTER TABLE agents ADD COLUMN peer_host TEXT NOT NULL DEFAULT '';
       ALTER TABLE agents ADD COLUMN peer_port INTEGER NOT NULL DEFAULT 0
         CONSTRAINT agents_peer_port_ck CHECK (peer_port BETWEEN 0 AND 65535);

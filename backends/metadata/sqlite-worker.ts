@@ -26,13 +26,12 @@ type Statements = ReturnType<typeof prepare>
 const prepare = (database: DatabaseSync) => {
   const statement = (sql: string): StatementSync => database.prepare(sql)
   return {
-    // A slot before the newest row is taken, also where its own row has been trimmed: whoever slept through that gets nothing.
     append: statement(
-      `INSERT INTO commit_log (shard, seq, epoch, nonce, prev_nonce, entry) SELECT ?1, ?2, ?3, ?4, ?5, ?6
-       WHERE NOT EXISTS (SELECT 1 FROM commit_log WHERE shard = ?1 AND seq >= ?2)`
+      `INSERT INTO commit_log (shard, seq, epoch, nonce, prev_nonce, is_kept, entry) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (shard, seq) DO NOTHING`
     ),
     read: statement(
-      `SELECT shard, seq, epoch, nonce, prev_nonce AS prevNonce, entry FROM commit_log
+      `SELECT shard, seq, epoch, nonce, prev_nonce AS prevNonce, is_kept AS isKept, entry FROM commit_log
        WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?`
     ),
     tail: statement("SELECT seq, nonce FROM commit_log WHERE shard = ? ORDER BY seq DESC LIMIT 1"),
@@ -67,7 +66,8 @@ const prepare = (database: DatabaseSync) => {
 const operationsOf = (database: DatabaseSync, statements: Statements): Operations => ({
   ...historyOperations(database, prepareHistory(database)),
   append: (row) => {
-    const { changes } = statements.append.run(row.shard, row.seq, row.epoch, row.nonce, row.prevNonce, row.entry)
+    const { shard, seq, epoch, nonce, prevNonce, isKept, entry } = row
+    const { changes } = statements.append.run(shard, seq, epoch, nonce, prevNonce, isKept ? 1 : 0, entry)
     return changes === 1 ? "appended" : "taken"
   },
   read: (options) => read(statements, options),
@@ -108,7 +108,7 @@ const read = (
   const rows: Array<LogRow> = []
   let bytes = 0
   for (const found of statements.read.iterate(options.shard, options.after, options.limit)) {
-    const row = { ...found } as unknown as LogRow
+    const row = { ...found, isKept: found["isKept"] === 1 } as unknown as LogRow
     bytes += row.entry.length
     if (rows.length > 0 && bytes > limits.logBytesPerRead) break
     rows.push(row)

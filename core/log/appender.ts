@@ -156,6 +156,7 @@ export class Appender {
       epoch: fold.epoch,
       nonce: this.entropy.uuid(),
       prevNonce: fold.nonce,
+      isKept: false,
       entry
     }
   }

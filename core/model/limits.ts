@@ -267,6 +267,55 @@ export const limits = {
   sqliteRestartMaxMs: 5_000,
   /** Chunks of checkpoints that one statement deletes: appends go between two. */
   sqliteChunksPerDelete: 64,
+  /** Connections of one agent to a database server: for all calls, and more for appends alone, which wait behind nothing. */
+  postgresConnections: 4,
+  postgresAppendConnections: 4,
+  /** From the first packet until the server takes statements. */
+  postgresConnectMs: 3_000,
+  /** The server ends a statement that takes longer; sooner than the adapter gives it up. */
+  postgresStatementMs: 9_000,
+  /** A connection that nobody needed for so long is closed. */
+  postgresIdleMs: 60_000,
+  /** A closing connection says goodbye within this time, or is cut. */
+  postgresCloseMs: 500,
+  /** How often database servers that are out of use, or silent, are looked at. */
+  postgresProbeMs: 1_000,
+  /** A server that owes an answer for so long is asked on a new connection whether it is there. */
+  postgresSuspectMs: 1_500,
+  /** Such a question waits so long for its answer; so many in a row without one, and the server's connections are cut. */
+  postgresProbeTimeoutMs: 2_000,
+  postgresProbeFailuresMax: 2,
+  /** Answers in a row before a preferred server is used again. */
+  postgresProbeSuccessesMin: 2,
+  /** Pause before a server that refused a connection is asked again by a call; doubled up to the maximum. */
+  postgresReconnectMs: 50,
+  postgresReconnectMaxMs: 2_000,
+  /** Times that one statement is run again because the database asked for it (serialization failure, deadlock). */
+  postgresRerunsMax: 20,
+  /** Longest pause before that; it grows from a fortieth of it. */
+  postgresRerunPauseMs: 200,
+  /** Bytes of one statement's parameters: CockroachDB takes 16 MiB. */
+  postgresStatementBytesMax: 4 * MiB,
+  /** Chunks of checkpoints that one statement deletes. */
+  postgresChunksPerDelete: 64,
+  /** Missing copies of one statement. */
+  postgresCopiesPerStatement: 500,
+  /** Attempts of one agent to get a node id while others take them. */
+  nodeIdAttemptsMax: 100,
+  /** Changes of servers that were not logged yet. */
+  postgresEventsQueued: 100,
+  /** A migrating process that has not said for so long that it goes on may be replaced; it says so three times as often. */
+  migrationGuardMs: 9_000,
+  /** One migration statement (a schema change of several regions takes its time), and all of them. */
+  migrationStatementMs: 120_000,
+  migrationMs: 300_000,
+  /** Pause between looks whether another process has migrated. */
+  migrationPollMs: 100,
+  /** Attempts to make the first tables while others do. */
+  migrationBeginAttemptsMax: 50,
+  /** First and longest pause of an agent between attempts to open its database. */
+  metadataOpenMs: 250,
+  metadataOpenMaxMs: 5_000,
   agentNameLengthMax: 255,
   /** Polls of the log's tail when nothing wakes an agent earlier. */
   logPollIntervalMs: 25,
@@ -337,6 +386,13 @@ assert(limits.segmentBytes * 2 <= limits.requestBytesInFlight, "one segment must
 assert(limits.batchBytesMax <= limits.fetchBytesMax, "a batch of default size must fit into a fetch answer")
 assert(limits.sqliteBusyMs < limits.metadataTimeoutMs, "a wait for a lock ends before the call does")
 assert(limits.metadataTimeoutMs < limits.metadataHungMs, "the adapter's own timeout comes first")
+assert(
+  limits.postgresStatementMs < limits.metadataTimeoutMs,
+  "the server ends a statement before the adapter gives it up"
+)
+assert(limits.postgresConnectMs < limits.metadataTimeoutMs, "a call can try another server when one does not answer")
+assert(limits.checkpointChunkBytesMax <= limits.postgresStatementBytesMax, "a statement holds a chunk")
+assert(limits.indexPageBytesMax <= limits.postgresStatementBytesMax, "a statement holds an index page")
 assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least one entry")
 assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
 assert(

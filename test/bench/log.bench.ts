@@ -176,6 +176,7 @@ const rowAfter = (fold: Fold, entry: Uint8Array) => ({
   shard: 0,
   seq: fold.seq + 1,
   epoch: 0,
+  isKept: false,
   nonce: randomBytes(16).toString("hex"),
   prevNonce: fold.nonce,
   entry

@@ -62,15 +62,27 @@ export const trimming = (make: Make): void => {
       })
     )
 
-    it.live("leaves the slots of its rows taken: whoever slept through it gets nothing", () =>
+    it.live("leaves rows that are kept, and their slots taken: who slept through it gets none of them", () =>
       Effect.gen(function* () {
         const store = yield* make
-        yield* fill(store, 8)
-        yield* store.trim({ shard: 0, through: 6 })
-        for (const seq of upTo(1, 8)) {
+        for (const seq of upTo(1, 8)) yield* store.append(rowOf(seq, { isKept: seq === 1 || seq === 4 }))
+        assert.equal(yield* store.trim({ shard: 0, through: 6 }), 4)
+        assert.deepEqual(yield* seqsOf(store), [1, 4, 7, 8])
+        assert.equal(yield* store.trim({ shard: 0, through: 6 }), 0)
+        for (const seq of [1, 4, 7, 8]) {
           assert.equal(yield* store.append(rowOf(seq, { nonce: nonceOf(1_000 + seq) })), "taken", `seq ${seq}`)
         }
-        assert.deepEqual(yield* seqsOf(store), [7, 8])
+        const rows = yield* readAll(store)
+        assert.deepEqual(
+          rows.map(({ seq, isKept }) => [seq, isKept]),
+          [
+            [1, true],
+            [4, true],
+            [7, false],
+            [8, false]
+          ]
+        )
+        assert.deepEqual(yield* seqsOf(store, 2), [4, 7, 8])
         assert.deepEqual(yield* store.tail(0), { seq: 8, nonce: nonceOf(8) })
       })
     )

@@ -17,6 +17,7 @@ export const rowOf = (seq: number, change: Partial<LogRow> = {}): LogRow => ({
   epoch: 0,
   nonce: nonceOf(seq),
   prevNonce: nonceOf(seq - 1),
+  isKept: false,
   entry: Buffer.from(`entry ${seq}`),
   ...change
 })

@@ -50,7 +50,7 @@ describe("a file of schema version 1", () => {
       const rows = yield* readAll(store)
       assert.deepEqual(
         rows.map((row) => ({ ...row, entry: Buffer.from(row.entry) })),
-        [rowOf(1), rowOf(2)]
+        [rowOf(1, { isKept: true }), rowOf(2)]
       )
       const east = { name: "east-1", session: nonceOf(0xa1), region: "east", zone: "east-a", host: "east-1.example" }
       const old = { ...east, port: 9_092, peerHost: "", peerPort: 0 }
@@ -60,7 +60,7 @@ describe("a file of schema version 1", () => {
 
       assert.equal(yield* store.append(rowOf(2, { nonce: nonceOf(99) })), "taken")
       assert.equal(yield* store.append(rowOf(3)), "appended")
-      assert.equal(yield* store.trim({ shard: 0, through: 2 }), 2)
+      assert.equal(yield* store.trim({ shard: 0, through: 2 }), 1)
       const renewed = { ...old, session: nonceOf(0xa2), peerHost: "peer.example", peerPort: 7_092 }
       assert.equal(yield* store.register(renewed, 60_000), 1)
       assert.equal(yield* store.register({ ...renewed, name: "west-1" }, 60_000), 2, "known by its name")

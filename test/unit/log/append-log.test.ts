@@ -243,7 +243,7 @@ describe("the fold's end", () => {
     Effect.gen(function* () {
       const { store, log } = yield* withTopic()
       const { seq, nonce } = yield* store.tail(0)
-      const poison = { shard: 0, seq: seq + 1, epoch: 0, nonce: idOf("nonce", 7), prevNonce: nonce }
+      const poison = { shard: 0, seq: seq + 1, epoch: 0, nonce: idOf("nonce", 7), prevNonce: nonce, isKept: false }
       yield* store.append({ ...poison, entry: new Uint8Array([99, 0, 0, 0, 0]) })
       const told = yield* inTime(Effect.flip(log.barrier))
       assert.equal(told.reason, "FoldStopped")
