@@ -35,7 +35,8 @@ export const historyOf = (
   const fold = createFold(0)
   const rows: Array<LogRow> = []
   const add = (effects: ReadonlyArray<LogEffect>, change: Partial<LogRow> = {}): void => {
-    const row = rowAfter(fold, effects, change)
+    const isKept = fold.seq === 0 || effects[0]?.kind === "epoch-begun"
+    const row = rowAfter(fold, effects, { isKept, ...change })
     rows.push(row)
     applyRow(fold, row)
   }

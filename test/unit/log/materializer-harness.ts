@@ -51,20 +51,29 @@ export const sequencerWith = (store: Store, fold: Fold, options: Partial<Materia
   return { fold, store, materializer }
 }
 
-/** Follows the log to its end; over a checkpoint where the rows that come next were trimmed. */
+/**
+ * Follows the log to its end; over a checkpoint where there is a gap because what comes next was trimmed. (Rows that begin
+ * the log or an epoch are never trimmed, so a gap may come behind some of them.)
+ */
 export const catchUp = Effect.fnUntraced(function* (store: Store, fold: Fold) {
   for (;;) {
     const rows = yield* store.read({ shard: 0, after: fold.seq, limit: limits.logRowsPerRead })
     if (rows.length === 0) return fold
-    if (rows[0]!.seq === fold.seq + 1) for (const row of rows) applyRow(fold, row)
-    else {
-      const checkpoint = yield* loadNewestCheckpoint({ store, shard: 0, after: fold.seq })
-      if (checkpoint === undefined)
-        return yield* Effect.die(new Error(`seq ${fold.seq + 1} is gone, and no checkpoint`))
-      restoreFold(fold, checkpoint.chunks)
-    }
+    const { seq } = fold
+    for (const row of rows) if (row.seq === fold.seq + 1) applyRow(fold, row)
+    if (fold.seq > seq) continue
+    const checkpoint = yield* loadNewestCheckpoint({ store, shard: 0, after: fold.seq })
+    if (checkpoint === undefined) return yield* Effect.die(new Error(`seq ${fold.seq + 1} is gone, and no checkpoint`))
+    restoreFold(fold, checkpoint.chunks)
   }
 })
+
+/** The oldest row that may be trimmed. */
+export const oldestTrimmable = (store: Store) =>
+  Effect.map(
+    store.read({ shard: 0, after: 0, limit: limits.logRowsPerRead }),
+    (rows) => rows.find((row) => !row.isKept)!.seq
+  )
 
 let nonces = 5_000_000
 
@@ -82,7 +91,8 @@ export const appendJudged = Effect.fnUntraced(function* (
 
 export const appendEffects = Effect.fnUntraced(function* (store: Store, fold: Fold, effects: ReadonlyArray<LogEffect>) {
   const begins = effects[0]?.kind === "epoch-begun" ? 1 : 0
-  const row = rowAfter(fold, effects, { nonce: idOf("nonce", ++nonces), epoch: fold.epoch + begins })
+  const isKept = fold.seq === 0 || begins === 1
+  const row = rowAfter(fold, effects, { nonce: idOf("nonce", ++nonces), epoch: fold.epoch + begins, isKept })
   const outcome = yield* store.append(row)
   if (outcome !== "appended") return yield* Effect.die(new Error(`seq ${row.seq} is taken`))
   applyRow(fold, row)
