@@ -16,6 +16,7 @@ import { ByteBudget } from "./byte-budget.ts"
 import { FramePool } from "./frame-pool.ts"
 import { type ConnectionPolicy, makeConnectionSet } from "./connection-set.ts"
 import { makeKafkaDispatcher } from "./kafka-dispatcher.ts"
+import { IndexPages } from "./index-pages.ts"
 import { makeProducerIds } from "./producer-ids.ts"
 import { RequestBudget } from "./request-budget.ts"
 import { RunReader } from "./run-reader.ts"
@@ -41,6 +42,7 @@ export class Agent extends Context.Service<
 
 export const layer = (options: AgentOptions) =>
   Layer.effect(Agent, make(options)).pipe(
+    Layer.provide(IndexPages.layer),
     Layer.provide(
       SegmentBuffer.layer({
         segmentBytes: options.settings.segmentBytes,
@@ -63,6 +65,7 @@ const make = Effect.fnUntraced(function* (options: AgentOptions) {
     cluster: yield* ClusterView,
     buffer: yield* SegmentBuffer,
     runs: yield* RunReader,
+    pages: yield* IndexPages,
     producerIds: yield* makeProducerIds(log),
     entropy: yield* Entropy,
     clock: yield* Clock.Clock,

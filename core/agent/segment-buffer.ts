@@ -12,6 +12,7 @@
 import { Clock, Context, Deferred, Effect, Fiber, Latch, Layer, type Scope } from "effect"
 import { type BatchAnswer, type BatchSummary, type CommitSegment } from "#core/log/command.ts"
 import { CommitLog, CommitLogError } from "#core/log/commit-log.ts"
+import { type Verdict } from "#core/log/verdict.ts"
 import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { Entropy } from "#core/ports/entropy.ts"
@@ -243,6 +244,7 @@ const flush = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegm
       runs: sealed.runs
     }
   })
+  yield* tellRefused(state, segment, { verdict: answer.runs[0]?.[0]?.verdict, segmentId, createdAtMs })
   settle(segment.waiting, (ticket) => {
     const slot = sealed.slotOf(ticket)
     return answer.runs[slot.run]![slot.batch]!
@@ -292,18 +294,45 @@ const failed = Effect.fnUntraced(function* (state: BufferState, segment: OpenSeg
   settle(segment.waiting, () => error)
 })
 
-/** Clients try again and again: one event a while says it for all. */
-const tellFailure = Effect.fnUntraced(function* ({ told }: BufferState, segment: OpenSegment, error: BatchFailure) {
-  const nowMs = yield* Clock.currentTimeMillis
+/** Clients try again and again: one event a while says it for all. Undefined where nothing is to be said now. */
+const turnToTell = ({ told }: BufferState, nowMs: number): { readonly othersSinceLast: number } | undefined => {
   if (nowMs - told.atMs < limits.segmentFailureToldMs) {
     told.untold++
-    return
+    return undefined
   }
   const { untold } = told
   told.atMs = nowMs
   told.untold = 0
-  const batches = segment.waiting.length
-  yield* Effect.logWarning("segment not committed", { error: error.message, batches, othersSinceLast: untold })
+  return { othersSinceLast: untold }
+}
+
+const tellFailure = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment, error: BatchFailure) {
+  const turn = turnToTell(state, yield* Clock.currentTimeMillis)
+  if (turn === undefined) return
+  yield* Effect.logWarning("segment not committed", { error: error.message, batches: segment.waiting.length, ...turn })
+})
+
+/** Verdicts on a whole segment: clocks disagree, or this agent stood still. Someone must look. */
+const REFUSALS: Partial<Record<Verdict, string>> = {
+  clockAhead:
+    "segment refused: it was created in the sequencer's future; this agent's clock is ahead, or the sequencer's behind",
+  tooLate:
+    "segment refused: it is too old; this agent's clock is behind, the sequencer's ahead, or this agent stood still"
+}
+
+const tellRefused = Effect.fnUntraced(function* (
+  state: BufferState,
+  segment: OpenSegment,
+  what: { readonly verdict: Verdict | undefined; readonly segmentId: string; readonly createdAtMs: number }
+) {
+  const refusal = what.verdict === undefined ? undefined : REFUSALS[what.verdict]
+  if (refusal === undefined) return
+  state.metrics.counters.segmentsRefused++
+  doomFollowers(state, segment)
+  const turn = turnToTell(state, yield* Clock.currentTimeMillis)
+  if (turn === undefined) return
+  const { segmentId, createdAtMs } = what
+  yield* Effect.logError(refusal, { segmentId, createdAtMs, batches: segment.waiting.length, ...turn })
 })
 
 /**

@@ -88,6 +88,7 @@ const assertCommitSegment = (command: CommitSegment): void => {
   assertCount(command.createdAtMs, "createdAtMs")
   assert(command.createdAtMs <= limits.timestampMsMax, "createdAtMs is no time")
   assertCount(command.segmentBytes, "segmentBytes")
+  assert(command.blockOffsets.length <= limits.segmentBlocksMax, `${command.blockOffsets.length} blocks of a segment`)
   let blockBefore = 0
   for (const blockOffset of command.blockOffsets) {
     assertCount(blockOffset, "blockOffsets")

@@ -1,6 +1,6 @@
 /**
- * Cursors over the bytes of a log entry, a command or an answer [pure]: varints, strings and ids, written and read in one
- * pass.
+ * Cursors over the bytes of a log entry, a command, an answer, an index page or a checkpoint [pure]: varints, strings and
+ * ids, written and read in one pass.
  *
  * The reader trusts nothing: it never reads past its end, and says what it was reading and where. It must not return part
  * of a field. Numbers are unsigned LEB128 varints up to 2^53 - 1; `signed` keeps the sign in the lowest bit.
@@ -10,7 +10,7 @@ import { assert } from "#core/model/assert.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 
 /** What the bytes should be, for people. */
-export type ByteSubject = "log entry" | "command" | "answer"
+export type ByteSubject = "log entry" | "command" | "answer" | "index page" | "checkpoint"
 
 /** The bytes are not what this program can understand: cut short, damaged, or written by a newer program. */
 export class EntryError extends Error {
@@ -32,6 +32,10 @@ const UUID_BYTES = 16
 export class EntryWriter {
   private bytes: Buffer = Buffer.allocUnsafeSlow(512)
   private length = 0
+
+  get byteLength(): number {
+    return this.length
+  }
 
   /** A view of what was written; valid until the next write. */
   written(): Buffer {

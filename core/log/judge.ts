@@ -39,13 +39,34 @@ export interface Judged {
   readonly answers: ReadonlyArray<Answer>
 }
 
-export const judge = (
-  fold: Fold,
-  commands: ReadonlyArray<Command>,
-  { nowMs }: { /** The appender's clock: the time of the append. */ readonly nowMs: number }
-): Judged => {
-  const bench: Bench = { draft: new LogDraft(fold), effects: [], nowMs }
+export interface JudgeOptions {
+  /** The appender's clock. The time of the append is never before the fold's. */
+  readonly nowMs: number
+  /** By seq: those that `entriesNeeded` asked for. */
+  readonly entries?: ReadonlyMap<number, Uint8Array>
+}
+
+const NO_ENTRIES: ReadonlyMap<number, Uint8Array> = new Map()
+
+/** Throws where an entry that is needed is not given, or is not what the fold remembers. */
+export const judge = (fold: Fold, commands: ReadonlyArray<Command>, options: JudgeOptions): Judged => {
+  const { nowMs, entries = NO_ENTRIES } = options
+  const bench: Bench = { draft: new LogDraft(fold), effects: [], nowMs: Math.max(nowMs, fold.timeMs), entries }
   return { answers: commands.map((command) => judgeCommand(bench, command)), effects: bench.effects }
+}
+
+/**
+ * Entries that must be read from the log, by seq, before these commands can be judged: first answers of retried commands
+ * whose bytes are not in memory any more. Nearly always none. They are in the log: it is not trimmed so far.
+ */
+export const entriesNeeded = (fold: Fold, commands: ReadonlyArray<Command>): ReadonlyArray<number> => {
+  const needed = new Set<number>()
+  for (const command of commands) {
+    if (command.kind !== "commit-segment") continue
+    const seq = fold.segments.entryNeeded(command.segmentId)
+    if (seq !== undefined) needed.add(seq)
+  }
+  return [...needed]
 }
 
 /** What the log says of a segment, as its author is told. */
@@ -56,7 +77,9 @@ export const answerOfSegment = (effect: SegmentCommitted): CommitSegmentAnswer =
 interface Bench {
   readonly draft: LogDraft
   readonly effects: Array<LogEffect>
+  /** The time of the append. */
   readonly nowMs: number
+  readonly entries: ReadonlyMap<number, Uint8Array>
 }
 
 const judgeCommand = (bench: Bench, command: Command): Answer => {
@@ -122,10 +145,11 @@ const markMaterialized = ({ draft, effects }: Bench, { throughSeq }: MarkMateria
   return { result: "materialized" }
 }
 
-const commitSegment = ({ draft, effects, nowMs }: Bench, command: CommitSegment): CommitSegmentAnswer => {
-  const first = draft.segment(command.segmentId)
+const commitSegment = ({ draft, effects, nowMs, entries }: Bench, command: CommitSegment): CommitSegmentAnswer => {
+  const first = draft.segment(command.segmentId, entries)
   if (first !== undefined) return answerOfSegment(first)
-  const isTooLate = command.createdAtMs + limits.orphanHorizonMs < nowMs
+  if (command.createdAtMs > nowMs + limits.segmentAheadMaxMs) return refuseUnsettled(command, "clockAhead")
+  const isTooLate = command.createdAtMs + limits.orphanHorizonMs < nowMs || !draft.isCommittable(command.createdAtMs)
   const runs = command.runs.map((run) => (isTooLate ? refuseRun(run, "tooLate") : judgeRun(draft, run, nowMs)))
   const { segmentId, createdAtMs, bucketSet, ackedBuckets, segmentBytes, blockOffsets } = command
   const effect: SegmentCommitted = {
@@ -143,6 +167,11 @@ const commitSegment = ({ draft, effects, nowMs }: Bench, command: CommitSegment)
   effects.push(effect)
   return answerOfSegment(effect)
 }
+
+/** Said without an entry: it is no verdict for ever. */
+const refuseUnsettled = (command: CommitSegment, verdict: "clockAhead"): CommitSegmentAnswer => ({
+  runs: command.runs.map((run) => run.batches.map(() => ({ verdict, baseOffset: -1, appendTimeMs: -1 })))
+})
 
 const NOTHING_EXCLUDED: ReadonlyArray<ExcludedBatch> = []
 

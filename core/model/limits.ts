@@ -118,8 +118,21 @@ export const limits = {
   segmentFailureToldMs: 5_000,
   /** Reads are cached in blocks: whole runs, closed when they reach this size (a longer run is a block of its own). */
   blockBytes: 4 * MiB,
+  /** Blocks of one segment: a run's place in an index page tells of all of them. */
+  segmentBlocksMax: 4_096,
   /** Memory of the block cache. */
   blockCacheBytes: 32 * MiB,
+  /** Memory of the cache of decoded index pages; one of 256 runs takes some 80 KiB. */
+  indexPageCacheBytes: 16 * MiB,
+  /** Reads of index pages under way for one agent. */
+  indexPageReadsInFlight: 16,
+  /** After the database did not answer such a read, others are refused at once for so long. */
+  indexPageAwayMs: 1_000,
+  /** Index pages that one fetch reads; and fetches that hold pages at a time, while they choose their runs. */
+  fetchIndexPagesMax: 8,
+  pagedPlansInFlight: 32,
+  /** Index pages that one search by time walks through beyond the one that it was sent to. */
+  searchIndexPagesMax: 64,
   /** Object reads under way for one agent. */
   blockReadsInFlight: 16,
 
@@ -210,14 +223,17 @@ export const limits = {
   /** Attempts of one append against other writers or errors, before its commands are answered "not settled". */
   appendAttemptsMax: 100,
   /**
-   * Segment ids whose answers are remembered for retried commits: for 30 s at 2,000 commits a second. An id that was
-   * forgotten within the orphan horizon would be committed again, so this must outlast any retry.
+   * Segment ids that are remembered for retried commits, within the orphan horizon: some 170 bytes each in memory, 21 in a
+   * checkpoint. Where there are more, what is older than the remaining ones can no longer be committed: at 2,000 commits
+   * a second what is older than 30 s. So this must outlast any retry.
    */
   segmentsRemembered: 65_536,
-  /** Batches of the remembered answers, all together; some 15 bytes each. */
-  batchesRemembered: 1_000_000,
+  /** Of their entries those of the newest stay in memory, so many bytes; others are read back from the log when asked for. */
+  entriesRememberedBytes: 16 * MiB,
   /** A segment older than this can no longer be committed. */
   orphanHorizonMs: 600_000,
+  /** A segment that was created so far in the sequencer's future is refused: its author's clock is ahead. */
+  segmentAheadMaxMs: 300_000,
   /** Producer ids given to an agent at a time (Kafka's block is 1000 too). */
   producerIdBlock: 1_000,
   /** Batches per producer and partition that are recognised when they come again (KIP-98). */
@@ -283,10 +299,29 @@ export const limits = {
   /** A checkpoint of the fold lies in the database in chunks. */
   checkpointChunkBytesMax: 1 * MiB,
   checkpointChunksMax: 1_024,
-  /** Runs of one index page, and its bytes at most. */
+  /**
+   * Runs of one index page, and its bytes at most. Pages of an attempt that was cut off are gone on with by whoever
+   * sequences next, so all agents of a cluster must cut alike: neither may change while agents of both programs run.
+   */
   indexPageRuns: 256,
   indexPageBytesMax: 256 * KiB,
   indexPagesPerWrite: 200,
+  /** A write of index pages is sent off when it has so many bytes. */
+  indexPageBytesPerWrite: 1 * MiB,
+  /** Entries that folds keep the runs of in memory, at least, and for how long; then their runs go to index pages. */
+  materializeKeepEntries: 2_000,
+  materializeKeepMs: 30_000,
+  /** Runs in memory, from which on they go to index pages at once: some 45 bytes each, and their segments. */
+  residentRunsMax: 400_000,
+  /** How often the sequencer looks whether there is something to materialize; and its longest pause after failures. */
+  materializeIntervalMs: 1_000,
+  materializeBackoffMaxMs: 30_000,
+  /** Entries between two checkpoints, at least. */
+  checkpointEntries: 2_000,
+  /** Times that the list of checkpoints is read again because one of it was deleted meanwhile. */
+  checkpointListsMax: 5,
+  /** Newest rows of the log that are never trimmed: agents that lag behind read them. */
+  logRowsKept: 10_000,
 
   // --- metadata store -------------------------------------------------------------------------------------------
   /** The adapter ends a call that takes longer. */
@@ -435,6 +470,13 @@ assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least 
 assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
 assert(limits.sequencerBeatMs * 4 <= limits.sequencerSilentMs, "some beats may be late before anyone takes over")
 assert(limits.sequencerBeatMs * 2 < limits.logToldStaleMs, "a late beat does not bring back the fast poll")
+assert(
+  limits.segmentAheadMaxMs < limits.orphanHorizonMs,
+  "a clock that is ahead delays forgetting by less than it takes"
+)
+assert(limits.fetchIndexPagesMax >= 1, "a fetch of old offsets must get on")
+assert(limits.indexPageBytesMax <= limits.indexPageBytesPerWrite, "a page fits into one write")
+assert(limits.segmentBlocksMax * 8 + limits.segmentBatchesMax * 2 < limits.indexPageBytesMax, "a run fits into a page")
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
 assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
 assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")

@@ -66,6 +66,11 @@ export const COUNTERS = {
   fetchEmpty: spec("meridian_fetch_empty", "{request}", "Fetches whose wait ended without records."),
   segmentsWritten: spec("meridian_segments_written", "{segment}", "Segments that reached their quorum."),
   segmentsFailed: spec("meridian_segments_failed", "{segment}", "Segments that did not reach their quorum in time."),
+  segmentsRefused: spec(
+    "meridian_segments_refused",
+    "{segment}",
+    "Segments that were refused as too old, or created in the sequencer's future."
+  ),
   socketsPaused: spec("meridian_sockets_paused", "{pause}", "Times a socket was paused because a bound was reached.")
 } as const satisfies Record<string, MetricSpec>
 

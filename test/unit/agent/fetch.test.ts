@@ -32,6 +32,7 @@ const makeTopic = () => {
     partition: 0,
     logStartOffset: 0,
     highWatermark: 1,
+    residentOffset: 0,
     runCount: 1,
     run: () => runs[0]!,
     runIndexOf: () => 0

@@ -7,6 +7,7 @@ import { type BatchOutcome, type PendingBatch, SegmentBuffer } from "#core/agent
 import { type CommitSegment } from "#core/log/command.ts"
 import { CommitLog, CommitLogError } from "#core/log/commit-log.ts"
 import { createFold } from "#core/log/fold.ts"
+import { type Verdict } from "#core/log/verdict.ts"
 import { limits } from "#core/model/limits.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { QuorumNotReached, SegmentStore, type SegmentWritten } from "#core/ports/segment-store.ts"
@@ -35,7 +36,14 @@ interface Commit {
   readonly done: Deferred.Deferred<void, CommitLogError>
 }
 
-const setUp = (options: { segmentBytes?: number; flushIntervalMs?: number; segmentsInFlight?: number }) =>
+interface SetUp {
+  readonly segmentBytes?: number
+  readonly flushIntervalMs?: number
+  readonly segmentsInFlight?: number
+  readonly verdict?: Verdict
+}
+
+const setUp = (options: SetUp) =>
   Effect.gen(function* () {
     const writes: Array<Write> = []
     const commits: Array<Commit> = []
@@ -58,7 +66,11 @@ const setUp = (options: { segmentBytes?: number; flushIntervalMs?: number; segme
           commits.push({ command, done })
           return Effect.as(Deferred.await(done), {
             runs: command.runs.map((run) =>
-              run.batches.map(() => ({ verdict: "accepted", baseOffset: nextOffset++, appendTimeMs: -1 }))
+              run.batches.map(() => ({
+                verdict: options.verdict ?? "accepted",
+                baseOffset: nextOffset++,
+                appendTimeMs: -1
+              }))
             )
           })
         })) as never,
@@ -220,6 +232,46 @@ describe("SegmentBuffer", () => {
       assert.deepInclude((events[1] as ReadonlyArray<unknown>)[1], { othersSinceLast: 3 })
     }).pipe(Effect.provide(logger))
   })
+
+  for (const [verdict, message] of [
+    ["tooLate", /too old; this agent's clock is behind/],
+    ["clockAhead", /created in the sequencer's future; this agent's clock is ahead/]
+  ] as const) {
+    it.effect(`tells whose clock may be wrong when a segment is refused: ${verdict}`, () => {
+      const events: Array<unknown> = []
+      const logger = Logger.layer([Logger.make<unknown, void>(({ message: said }) => void events.push(said))])
+      return Effect.gen(function* () {
+        const { append, commits, settle, written } = yield* setUp({ flushIntervalMs: 0, verdict })
+        const refused = append(pending(0))
+        yield* settle
+        yield* written(0)
+        yield* settle
+        yield* Deferred.succeed(commits[0]!.done, undefined)
+        yield* settle
+        assert.deepInclude(refused.value![0], { verdict })
+        assert.strictEqual(events.length, 1)
+        assert.match(String((events[0] as ReadonlyArray<unknown>)[0]), message)
+      }).pipe(Effect.provide(logger))
+    })
+  }
+
+  it.effect("loses what a producer handed in behind a refused segment as well, where it is not committed yet", () =>
+    Effect.gen(function* () {
+      const { append, commits, settle, written } = yield* setUp({ flushIntervalMs: 0, verdict: "tooLate" })
+      append(pending(0, "create", 7))
+      yield* settle
+      const behind = append(pending(0, "create", 7))
+      yield* settle
+      yield* written(0)
+      yield* settle
+      yield* Deferred.succeed(commits[0]!.done, undefined)
+      yield* settle
+      yield* written(1)
+      yield* settle
+      assert.strictEqual(commits.length, 1)
+      assert.instanceOf(behind.value![0], CommitLogError)
+    })
+  )
 
   it.effect("loses what a producer handed in behind a lost batch as well, and nobody else's", () =>
     Effect.gen(function* () {

@@ -222,54 +222,43 @@ describe("state", () => {
   })
 })
 
-describe("what is remembered", () => {
+describe("what is remembered of producers", () => {
   const produce = (fold: Fold, segment: number, batch: ReturnType<typeof batchOf>, nowMs: number): void => {
     settle(fold, [commitOf(segment, [runOf([batch])], { createdAtMs: nowMs })], nowMs)
   }
+  const producersOf = (fold: Fold, partition = 0) => fold.topicById(TOPIC)!.partitions[partition]!.producers
 
   it("forgets producers that were silent for a day by the log's time, and no others", () => {
     const fold = foldWithTopic()
-    const { producers } = fold.topicById(TOPIC)!.partitions[0]!
     produce(fold, 1, idempotent(1, 0, 0), NOW_MS)
     produce(fold, 2, idempotent(2, 0, 0), NOW_MS)
     produce(fold, 3, idempotent(1, 0, 1), NOW_MS + 1)
     produce(fold, 4, idempotent(3, 0, 0), NOW_MS + limits.producerIdExpirationMs)
-    assert.equal(producers.size, 3)
+    assert.equal(producersOf(fold)!.size, 3)
     produce(fold, 5, idempotent(3, 0, 1), NOW_MS + limits.producerIdExpirationMs + 1)
-    assert.isUndefined(producers.get(2))
-    assert.equal(producers.get(1)?.epoch, 0)
+    assert.isUndefined(producersOf(fold)!.get(2))
+    assert.equal(producersOf(fold)!.get(1)?.epoch, 0)
   })
 
   it("forgets silent producers also of a partition that gets no records any more", () => {
     const fold = foldWithTopic()
-    const { producers } = fold.topicById(TOPIC)!.partitions[1]!
     settle(fold, [commitOf(1, [runOf([idempotent(1, 0, 0)], { partition: 1 })])])
     produce(fold, 2, batchOf(), NOW_MS + limits.producerIdExpirationMs + 1)
     while (fold.seq % 1_024 !== 1_023) foldEffects(fold, [])
-    assert.equal(producers.size, 1)
+    assert.equal(producersOf(fold, 1)!.size, 1)
     foldEffects(fold, [])
-    assert.equal(producers.size, 0)
+    assert.isUndefined(producersOf(fold, 1))
   })
 
   it("keeps the cap of producers per partition, forgetting who was silent longest", () => {
     const fold = foldWithTopic()
-    const { producers } = fold.topicById(TOPIC)!.partitions[0]!
     const batches = Array.from({ length: limits.producersPerPartition }, (_, id) => idempotent(id, 0, 0))
     settle(fold, [commitOf(1, [runOf(batches)])])
     produce(fold, 2, idempotent(0, 0, 1), NOW_MS)
     produce(fold, 3, idempotent(99_999, 0, 0), NOW_MS)
-    assert.equal(producers.size, limits.producersPerPartition)
-    assert.isUndefined(producers.get(1))
-    assert.isDefined(producers.get(0))
-  })
-
-  it("keeps the cap of remembered batches, and answers what it remembers from the log's own bytes", () => {
-    const fold = foldWithTopic()
-    const many = Array.from({ length: limits.batchesRemembered / 8 }, () => batchOf())
-    for (let n = 0; n < 9; n += 1) settle(fold, [commitOf(n, [runOf(many)])])
-    assert.equal(fold.segments.size, 8)
-    assert.isFalse(fold.segments.has(idOf("segment", 0)))
-    assert.equal(fold.segments.get(idOf("segment", 1))!.runs[0]!.baseOffset, many.length)
+    assert.equal(producersOf(fold)!.size, limits.producersPerPartition)
+    assert.isUndefined(producersOf(fold)!.get(1))
+    assert.isDefined(producersOf(fold)!.get(0))
   })
 })
 
