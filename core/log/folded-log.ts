@@ -1,5 +1,5 @@
 /**
- * One shard's log as an agent follows it: read from the start, folded, polled; and begun where it is empty.
+ * One shard's log as an agent follows it: read from the newest checkpoint on, folded, polled; and begun where it is empty.
  *
  * It comes up before the agent is a member, so that nobody is sent to an agent that does not know the log yet. However many
  * agents start at once on an empty database, one genesis wins and the others fold it. At the end of the scope everyone who
@@ -23,6 +23,7 @@ export interface FoldedLogOptions {
 export class FoldedLog extends Context.Service<
   FoldedLog,
   {
+    readonly store: MetadataStore["Service"]
     readonly tail: LogTail
     readonly writer: SlotWriter
   }
@@ -46,7 +47,7 @@ export const make = Effect.fnUntraced(function* (options: FoldedLogOptions) {
   yield* start({ tail, writer, entropy })
   yield* Effect.forkScoped(guardedLoop(tail, tail.poll))
   yield* Effect.forkScoped(guardedLoop(tail, tail.serveBarriers))
-  return FoldedLog.of({ tail, writer })
+  return FoldedLog.of({ store, tail, writer })
 })
 
 /** A loop that dies would leave everyone waiting for ever: the log stops with it. */
@@ -64,8 +65,11 @@ interface StartParts {
   readonly entropy: Entropy["Service"]
 }
 
-/** Reads the log, however long it is, and begins it where it is empty. Only time without progress is bounded. */
+/** Reads checkpoint and log, however long it is, and begins it where it is empty. Only time without progress is bounded. */
 const start = Effect.fnUntraced(function* (parts: StartParts): Effect.fn.Return<void, CommitLogError> {
+  yield* restoreFirst(parts.tail).pipe(
+    Effect.timeoutOrElse({ duration: limits.logStartMs, orElse: () => Effect.fail(withoutProgress(parts.tail)) })
+  )
   let isDone = false
   while (!isDone) {
     isDone = yield* readOn(parts).pipe(
@@ -79,6 +83,15 @@ const withoutProgress = (tail: LogTail): CommitLogError =>
     "indefinite",
     new Error(`the log was read up to seq ${tail.fold.seq} and no further in ${limits.logStartMs} ms`)
   )
+
+const restoreFirst = Effect.fnUntraced(function* (tail: LogTail): Effect.fn.Return<void, CommitLogError> {
+  for (let attempt = 1; ; attempt += 1) {
+    const restored = yield* Effect.result(tail.restore)
+    if (tail.ended !== undefined) return yield* tail.ended
+    if (Result.isSuccess(restored)) return
+    yield* onStartFailure(restored.failure, attempt)
+  }
+})
 
 /** Ends when another page was folded (false), or nothing is left to read (true). */
 const readOn = Effect.fnUntraced(function* ({

@@ -10,7 +10,9 @@ import { limits } from "#core/model/limits.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 import { type LogRow, MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
 import { CommitLogError } from "./commit-log.ts"
+import { restoreFold } from "./checkpoint.ts"
 import { applyRow, createFold, type Fold, type Folded, FoldStopped } from "./fold.ts"
+import { loadNewestCheckpoint } from "./load-checkpoint.ts"
 
 /** A slot that someone tries to take: decided when its row is folded. */
 export interface WatchedSlot {
@@ -44,6 +46,8 @@ export class LogTail {
   private readonly barriers = new Set<BarrierWait>()
   private readonly pollSoon = Latch.makeUnsafe()
   private readonly barrierAsked = Latch.makeUnsafe()
+  private epoch = 0
+  private readonly epochListeners: Array<() => void> = []
   private readonly endListeners: Array<(error: CommitLogError) => void> = []
   /** Errors of listeners and the fold that were not logged yet; the poll logs them. */
   private readonly unreported: Array<unknown> = []
@@ -63,6 +67,11 @@ export class LogTail {
   onFolded(listener: (folded: Folded) => void): () => void {
     this.listeners.add(listener)
     return () => void this.listeners.delete(listener)
+  }
+
+  /** Called when another epoch has begun, before those who listen for folds. */
+  onEpoch(listener: () => void): void {
+    this.epochListeners.push(listener)
   }
 
   /** Called once, when `ended` is set. */
@@ -101,15 +110,23 @@ export class LogTail {
     if (seq > this.fold.seq) this.pollSoon.openUnsafe()
   }
 
-  /** Reads once after the fold, and folds. Ends with the number of rows read. */
-  readonly readOnce: Effect.Effect<number, MetadataError> = Effect.suspend(() =>
-    guarded("read", this.store.read({ shard: this.fold.shard, after: this.fold.seq, limit: limits.logRowsPerRead }))
-  ).pipe(
-    Effect.map((rows) => {
-      this.foldRows(rows)
-      return rows.length
-    })
-  )
+  /**
+   * Reads once after the fold, and folds. Ends with the number of rows read. Where the log was trimmed under a fold that is
+   * far behind, the fold goes on from a checkpoint.
+   */
+  readonly readOnce: Effect.Effect<number, MetadataError> = Effect.suspend(() => this.readAfterFold())
+
+  /** Goes on from the newest checkpoint, if there is one after the fold. Ends with whether it did. */
+  readonly restore: Effect.Effect<boolean, MetadataError> = Effect.suspend(() => this.restoreNewest())
+
+  /** The bytes of one entry that is in the log, as was folded before. */
+  readonly entryAt = Effect.fnUntraced(function* (this: LogTail, seq: number) {
+    const { shard } = this.fold
+    const [row] = yield* guarded("read", this.store.read({ shard, after: seq - 1, limit: 1 }))
+    if (row?.seq === seq) return row.entry
+    const cause = new Error(`row ${seq} of shard ${shard} is not there`)
+    return yield* new MetadataError({ reason: "Corrupt", outcome: "definite", operation: "read", cause })
+  })
 
   /** Never ends by itself, unless the fold stops. */
   readonly poll: Effect.Effect<void> = Effect.suspend(() => this.pollUntilEnded())
@@ -146,6 +163,33 @@ export class LogTail {
     this.unreported.push(cause)
   }
 
+  private readonly readAfterFold = Effect.fnUntraced(function* (this: LogTail) {
+    const { shard, seq } = this.fold
+    const rows = yield* guarded("read", this.store.read({ shard, after: seq, limit: limits.logRowsPerRead }))
+    const isGap = rows.length > 0 && rows[0]!.seq > this.fold.seq + 1
+    if (isGap && this.ended === undefined) yield* this.restore
+    this.foldRows(rows)
+    return rows.length
+  })
+
+  private readonly restoreNewest = Effect.fnUntraced(function* (this: LogTail) {
+    const { store, fold } = this
+    const checkpoint = yield* loadNewestCheckpoint({ store, shard: fold.shard, after: fold.seq })
+    if (checkpoint === undefined || this.ended !== undefined || checkpoint.seq <= fold.seq) return false
+    let folded: Folded
+    try {
+      folded = restoreFold(fold, checkpoint.chunks)
+    } catch (cause) {
+      this.stop(cause)
+      return false
+    }
+    // Whose that slot was cannot be told any more: what is sent again is recognised.
+    if (this.slot !== undefined && this.slot.seq <= fold.seq) decide(this.slot, "lost")
+    this.announce(folded)
+    yield* Effect.logInfo("the fold goes on from a checkpoint", { shard: fold.shard, seq: fold.seq })
+    return true
+  })
+
   private foldRow(row: LogRow): void {
     let folded: Folded
     try {
@@ -154,14 +198,21 @@ export class LogTail {
       return this.stop(cause instanceof FoldStopped ? cause : new FoldStopped(row, "its effects broke the fold", cause))
     }
     const { slot } = this
-    if (slot?.seq === row.seq && slot.outcome === "unknown") {
-      slot.outcome = slot.nonce !== row.nonce ? "lost" : folded.standing === "void" ? "void" : "mine"
-      slot.decided.openUnsafe()
+    if (slot?.seq === row.seq) {
+      decide(slot, slot.nonce !== row.nonce ? "lost" : folded.standing === "void" ? "void" : "mine")
     }
     if (folded.standing === "void") this.unreported.push(new VoidRow(row))
+    this.announce(folded)
+  }
+
+  private announce(folded: Folded): void {
+    if (this.fold.epoch !== this.epoch) {
+      this.epoch = this.fold.epoch
+      for (const listener of this.epochListeners) listener()
+    }
     for (const listener of this.listeners) this.tell(listener, folded)
     for (const wait of this.barriers) {
-      if (wait.seq !== undefined && wait.seq <= row.seq) Deferred.doneUnsafe(wait.done, Exit.void)
+      if (wait.seq !== undefined && wait.seq <= folded.seq) Deferred.doneUnsafe(wait.done, Exit.void)
     }
   }
 
@@ -257,6 +308,12 @@ const eventOf = (cause: unknown): string =>
     : cause instanceof VoidRow
       ? "a row of a deposed sequencer was passed over"
       : "a listener of the log failed"
+
+const decide = (slot: WatchedSlot, outcome: Exclude<WatchedSlot["outcome"], "unknown">): void => {
+  if (slot.outcome !== "unknown") return
+  slot.outcome = outcome
+  slot.decided.openUnsafe()
+}
 
 const UNREPORTED_MAX = 16
 const BACKOFF_FIRST_MS = 10

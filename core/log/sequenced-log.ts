@@ -15,6 +15,7 @@ import { CommitLog, type CommitLogError } from "./commit-log.ts"
 import { type Holder } from "./effect.ts"
 import { FoldedLog, guardedLoop } from "./folded-log.ts"
 import { Herald } from "./herald.ts"
+import { makeMaterializer, type MaterializerOptions } from "./materializer.ts"
 import { LogPeers, type Pong, type SubmitReply, type Tidings } from "./log-peers.ts"
 import { type LogTail } from "./log-tail.ts"
 import { Sequencer } from "./sequencer.ts"
@@ -68,9 +69,14 @@ export class SequencerView extends Context.Service<
   }
 >()("meridian/core/log/SequencerView") {}
 
-export const layer: Layer.Layer<CommitLog | LogDoor | SequencerView, never, FoldedLog | LogPeers> = Layer.effectContext(
-  Effect.suspend(() => make())
-)
+export interface SequencedLogOptions {
+  /** Instead of the limits that it goes by. */
+  readonly materializer?: Partial<MaterializerOptions>
+}
+
+export const layer = (
+  options: SequencedLogOptions = {}
+): Layer.Layer<CommitLog | LogDoor | SequencerView, never, FoldedLog | LogPeers> => Layer.effectContext(make(options))
 
 interface Parts {
   readonly tail: LogTail
@@ -84,12 +90,10 @@ interface Parts {
   epochSinceMs: number
 }
 
-export const make = Effect.fnUntraced(function* (): Effect.fn.Return<
-  Context.Context<CommitLog | LogDoor | SequencerView>,
-  never,
-  FoldedLog | LogPeers | Scope.Scope
-> {
-  const { tail, writer } = yield* FoldedLog
+export const make = Effect.fnUntraced(function* (
+  options: SequencedLogOptions
+): Effect.fn.Return<Context.Context<CommitLog | LogDoor | SequencerView>, never, FoldedLog | LogPeers | Scope.Scope> {
+  const { store, tail, writer } = yield* FoldedLog
   const peers = yield* LogPeers
   const clock = yield* Clock.Clock
   const { name, session, region } = peers.self
@@ -108,18 +112,24 @@ export const make = Effect.fnUntraced(function* (): Effect.fn.Return<
     heardAtMs: Number.NEGATIVE_INFINITY,
     epochSinceMs: nowMs
   }
-  const unlisten = tail.onFolded(({ effects }) => {
-    if (effects[0]?.kind !== "epoch-begun") return
+  tail.onEpoch(() => {
     parts.epochSinceMs = clock.currentTimeMillisUnsafe()
     parts.heardAtMs = parts.epochSinceMs
   })
   sequencer.onAppended((rows) => herald.proclaim({ ...wordOf(tail), rows }))
-  yield* Effect.addFinalizer(() => Effect.sync(unlisten))
   yield* Effect.forkScoped(guardedLoop(tail, sequencer.run))
   yield* Effect.forkScoped(guardedLoop(tail, submitter.run))
   yield* Effect.forkScoped(guardedLoop(tail, submitter.watchDeadlines))
   yield* Effect.forkScoped(guardedLoop(tail, beat(parts)))
   yield* Effect.forkScoped(guardedLoop(tail, watchSuccession(parts)))
+  const materializer = makeMaterializer({
+    store,
+    fold: () => tail.fold,
+    submit: (command) => submit(submitter, command),
+    shard: tail.fold.shard,
+    options: { homeRegion: peers.homeRegion, ...options.materializer }
+  })
+  yield* Effect.forkScoped(guardedLoop(tail, whileActing(parts, materializer.run)))
   // Last, so that it comes first: handing over needs the loops.
   yield* Effect.addFinalizer(() => leave(parts))
   return Context.make(
@@ -229,6 +239,17 @@ const beat = Effect.fnUntraced(function* ({ tail, sequencer, herald }: Parts) {
   while (tail.ended === undefined) {
     if (isGettingOn(sequencer)) herald.beat(wordOf(tail))
     yield* Effect.sleep(limits.sequencerBeatMs)
+  }
+})
+
+/** What the sequencer does beside sequencing: begun when this agent acts, cut off when it does no more. */
+const whileActing = Effect.fnUntraced(function* ({ tail, sequencer }: Parts, work: Effect.Effect<never>) {
+  const noMore = Effect.gen(function* () {
+    while (sequencer.isActing) yield* Effect.sleep(limits.successionLookMs)
+  })
+  while (tail.ended === undefined) {
+    if (sequencer.isActing) yield* Effect.raceFirst(work, noMore)
+    yield* Effect.sleep(limits.successionLookMs)
   }
 })
 

@@ -18,7 +18,7 @@ import { type CommandQueue, type Outcome, Submission } from "./command-queue.ts"
 import { CommitLogError } from "./commit-log.ts"
 import { type Holder } from "./effect.ts"
 import { encodeEntry } from "./entry.ts"
-import { type Answer, judge } from "./judge.ts"
+import { type Answer, entriesNeeded, judge } from "./judge.ts"
 import { backoff, type LogTail, unavailable } from "./log-tail.ts"
 import { type SlotOutcome, type SlotWriter } from "./slot-writer.ts"
 
@@ -59,9 +59,7 @@ export class Sequencer {
     this.writer = parts.writer
     this.queue = parts.queue
     this.tail.onEnded((error) => this.endAll(error))
-    this.tail.onFolded(({ effects }) => {
-      if (effects[0]?.kind === "epoch-begun") this.work.openUnsafe()
-    })
+    this.tail.onEpoch(() => this.work.openUnsafe())
   }
 
   /** Whether the epoch is this agent's. */
@@ -148,9 +146,17 @@ export class Sequencer {
   /** Until every one of the current commands is answered or given back, and what was issued for them is settled. */
   private readonly settleCurrent = Effect.fnUntraced(function* (this: Sequencer) {
     let failures = 0
+    const entries = new Map<number, Uint8Array>()
     while (this.dropOver() > 0 && this.tail.ended === undefined) {
       if (!this.isActing) return this.endCurrent(NOT_SEQUENCER)
-      const judged = this.judgeCurrent()
+      const read = yield* Effect.result(this.readEntriesNeeded(entries))
+      if (Result.isFailure(read)) {
+        failures += 1
+        yield* backoff(failures)
+        continue
+      }
+      if (!this.isActing) continue
+      const judged = this.judgeCurrent(entries)
       if (judged === undefined) return
       const judgedFor = this.current
       const outcome = yield* this.append(judged.entry, { epoch: this.tail.fold.epoch, isKept: false })
@@ -220,11 +226,21 @@ export class Sequencer {
     }
   })
 
+  /** First answers of commands that come again long after. */
+  private readonly readEntriesNeeded = Effect.fnUntraced(function* (this: Sequencer, entries: Map<number, Uint8Array>) {
+    const commands = this.current.map(({ command }) => command)
+    for (const seq of entriesNeeded(this.tail.fold, commands)) {
+      if (!entries.has(seq)) entries.set(seq, yield* this.tail.entryAt(seq))
+    }
+  })
+
   /** Undefined where judging threw: a defect, of which everyone concerned is told. */
-  private judgeCurrent(): { readonly answers: ReadonlyArray<Answer>; readonly entry: Uint8Array } | undefined {
+  private judgeCurrent(
+    entries: ReadonlyMap<number, Uint8Array>
+  ): { readonly answers: ReadonlyArray<Answer>; readonly entry: Uint8Array } | undefined {
     const commands = this.current.map((submission) => submission.command)
     try {
-      const { answers, effects } = judge(this.tail.fold, commands, { nowMs: this.nowMs() })
+      const { answers, effects } = judge(this.tail.fold, commands, { nowMs: this.nowMs(), entries })
       return { answers, entry: encodeEntry(effects) }
     } catch (defect) {
       this.endCurrent({ kind: "defect", defect })

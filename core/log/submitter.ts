@@ -82,10 +82,10 @@ export class Submitter {
     this.sequencer = parts.sequencer
     this.peers = parts.peers
     this.clock = parts.clock
-    this.tail.onFolded(({ seq, effects }) => {
+    this.tail.onFolded(({ seq }) => {
       if (this.answered.length > 0) this.resumeFolded(seq)
-      if (effects[0]?.kind === "epoch-begun") this.reroute()
     })
+    this.tail.onEpoch(() => this.reroute())
     this.sequencer.onActing(() => this.reroute())
     this.tail.onEnded((error) => this.endAll(error))
   }

@@ -7,7 +7,12 @@ import { Effect, Layer } from "effect"
 import { type CommitLog } from "#core/log/commit-log.ts"
 import { FoldedLog } from "#core/log/folded-log.ts"
 import { LogPeers } from "#core/log/log-peers.ts"
-import { LogDoor, layer as sequencedLogLayer, type SequencerView } from "#core/log/sequenced-log.ts"
+import {
+  LogDoor,
+  layer as sequencedLogLayer,
+  type SequencedLogOptions,
+  type SequencerView
+} from "#core/log/sequenced-log.ts"
 import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { type Connector } from "#core/ports/connector.ts"
@@ -25,6 +30,7 @@ export interface PeeredLogOptions {
   /** Where this agent listens for others. Port 0: it does not, and so must be the only one. */
   readonly host: string
   readonly port: number
+  readonly log?: SequencedLogOptions
 }
 
 export const layer = (
@@ -54,7 +60,7 @@ export const layer = (
       return PeerLinks.layer({ self, clusterId, members: directory.members })
     })
   )
-  return listening.pipe(Layer.provideMerge(sequencedLogLayer), Layer.provide(peers), Layer.provide(links))
+  return listening.pipe(Layer.provideMerge(sequencedLogLayer(options.log)), Layer.provide(peers), Layer.provide(links))
 }
 
 /** Genesis is folded before anything else here begins. Shards but the first have no genesis of their own. */

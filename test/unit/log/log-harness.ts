@@ -5,6 +5,7 @@ import { type FaultPlan, make as makeFaulty } from "#backends/metadata/faulty.ts
 import { make as makeMemory } from "#backends/metadata/memory.ts"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { layer as foldedLogLayer } from "#core/log/folded-log.ts"
+import { type MaterializerOptions } from "#core/log/materializer.ts"
 import { LogPeers } from "#core/log/log-peers.ts"
 import { LogDoor, SequencerView, layer as sequencedLogLayer } from "#core/log/sequenced-log.ts"
 import { Entropy } from "#core/ports/entropy.ts"
@@ -21,6 +22,8 @@ export const entropyOf = (seed: number): Entropy["Service"] => {
 }
 
 export const noFaults: FaultPlan = () => undefined
+
+export const memoryStore: Effect.Effect<Store> = makeMemory
 
 export const HOME = "east"
 
@@ -41,6 +44,7 @@ export interface AgentOptions {
   readonly plan?: FaultPlan
   readonly region?: string
   readonly name?: string
+  readonly materializer?: Partial<MaterializerOptions>
   /** Instead of the world's. */
   readonly store?: Store
 }
@@ -60,7 +64,7 @@ export const agentOf = Effect.fnUntraced(function* (world: LogWorld, options: Ag
   const entered = world.peers.enter({ name, session: entropy.uuid(), nodeId, region: options.region ?? HOME })
   const store = gated(options.store ?? world.store, entered.gate)
   const context = yield* Layer.build(
-    sequencedLogLayer.pipe(
+    sequencedLogLayer(options.materializer === undefined ? {} : { materializer: options.materializer }).pipe(
       Layer.provide(foldedLogLayer({ shard: 0 })),
       Layer.provide(
         Layer.mergeAll(
