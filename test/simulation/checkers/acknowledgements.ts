@@ -6,6 +6,7 @@
  */
 import { CheckFailed } from "../engine/check-failed.ts"
 import { nameText, type RecordName } from "../workload/payload.ts"
+import { type Reads } from "./reads.ts"
 import { type PartitionTruth, type Truth } from "./truth.ts"
 
 export interface ProducerKind {
@@ -24,6 +25,7 @@ export interface Acknowledged {
 export class Acknowledgements {
   readonly acknowledged: Array<Acknowledged> = []
   readonly #truth: () => Truth
+  readonly #reads: Reads
   readonly #producers = new Map<number, ProducerKind>()
   readonly #producerIds = new Map<number, string>()
   /** Attempts that were surely refused. */
@@ -34,8 +36,9 @@ export class Acknowledgements {
   /** The last number of each idempotent producer in each partition. */
   readonly #lastNumber = new Map<string, number>()
 
-  constructor(truth: () => Truth) {
+  constructor(truth: () => Truth, reads: Reads) {
     this.#truth = truth
+    this.#reads = reads
   }
 
   /** To be called before its first record is sent. */
@@ -102,6 +105,7 @@ export class Acknowledgements {
           found: found === undefined ? "nothing" : nameText(found)
         })
       }
+      this.#reads.acknowledged(partition!, offset + 1)
       this.acknowledged.push({ record, topicId: partition!.topic.topicId, partition: at.partition, offset })
     }
   }

@@ -27,6 +27,7 @@ export class Cluster {
   readonly database: SimDatabase
   readonly buckets: ReadonlyArray<SimBucket>
   readonly agents: ReadonlyArray<AgentHost>
+  readonly regions: ReadonlyArray<string> = REGIONS
 
   constructor(world: World, plan: ClusterPlan) {
     this.world = world

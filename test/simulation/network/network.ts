@@ -64,11 +64,11 @@ export class SimNetwork {
     for (const end of ends ?? []) end.die(manner)
   }
 
-  /** Breaks connections of the process, by chance. */
-  resetConnections(process: Process, chance: () => boolean): number {
+  /** Breaks those connections of the process to whose peers it answers yes. */
+  resetConnections(process: Process, isBroken: (peer: Place) => boolean): number {
     let count = 0
     for (const end of this.#ends.get(process) ?? []) {
-      if (!chance()) continue
+      if (end.other === undefined || !isBroken(end.other.process)) continue
       end.reset()
       count++
     }

@@ -73,7 +73,8 @@ export class SimBucket implements Place {
   readonly #world: World
   readonly #links: Links
   readonly #random: Prng
-  #away: "refuse" | "hang" | undefined
+  /** Outages that last, the latest decides. */
+  #outages: ReadonlyArray<{ readonly manner: "refuse" | "hang" }> = []
 
   constructor(world: World, links: Links, region: string) {
     this.#world = world
@@ -86,15 +87,20 @@ export class SimBucket implements Place {
 
   /** Until the answer is called. */
   away(manner: "refuse" | "hang"): () => void {
-    this.#away = manner
+    const outage = { manner }
+    this.#outages = [...this.#outages, outage]
     return () => {
-      this.#away = undefined
+      this.#outages = this.#outages.filter((other) => other !== outage)
     }
+  }
+
+  get #away(): "refuse" | "hang" | undefined {
+    return this.#outages.at(-1)?.manner
   }
 
   healAll(): void {
     this.faults.clear()
-    this.#away = undefined
+    this.#outages = []
   }
 
   /** The whole object as it is stored, at once; undefined where there is none. */

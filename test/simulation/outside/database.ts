@@ -90,7 +90,8 @@ export class SimDatabase {
   readonly #darkRegions = new Set<string>()
   #home: Place
   #isLeaseMoving = false
-  #away: "refuse" | "hang" | undefined
+  /** Outages that last, the latest decides. */
+  #outages: ReadonlyArray<{ readonly manner: "refuse" | "hang" }> = []
   readonly faults = new RandomFaults<DatabaseFault>()
   readonly truth: Store
   watcher: DatabaseWatcher = { appended: () => {} }
@@ -116,10 +117,15 @@ export class SimDatabase {
 
   /** Away altogether, until the answer is called. */
   away(manner: "refuse" | "hang"): () => void {
-    this.#away = manner
+    const outage = { manner }
+    this.#outages = [...this.#outages, outage]
     return () => {
-      this.#away = undefined
+      this.#outages = this.#outages.filter((other) => other !== outage)
     }
+  }
+
+  get #away(): "refuse" | "hang" | undefined {
+    return this.#outages.at(-1)?.manner
   }
 
   /** Loses the region's replica, until the answer is called. */
@@ -135,7 +141,7 @@ export class SimDatabase {
   healAll(): void {
     this.faults.clear()
     this.#darkRegions.clear()
-    this.#away = undefined
+    this.#outages = []
   }
 
   /** Reads the truth itself, at once. */

@@ -4,10 +4,10 @@
  *
  * Every actor runs in a process of its own, on a host of its own, in a region.
  */
-import { Effect, Exit, Layer, Scope, Semaphore } from "effect"
+import { Effect, Exit, type Layer, Scope, Semaphore } from "effect"
 import { type ClientError } from "#core/client/client-error.ts"
 import { connect, type Connection } from "#core/client/connection.ts"
-import { Connector } from "#core/ports/connector.ts"
+import { type Connector } from "#core/ports/connector.ts"
 import { type Network } from "#core/ports/network.ts"
 import { type Api, type RequestInput, type ResponseOf } from "#core/protocol/schema.ts"
 import { CLIENT_PORT } from "../cluster/agent.ts"
@@ -33,6 +33,7 @@ interface OpenSession extends Session {
 
 export class SimClient {
   readonly process: Process
+  readonly network: Layer.Layer<Network | Connector>
   readonly #options: ClientOptions
   readonly #oneAtATime = Semaphore.makeUnsafe(1)
   #session: OpenSession | undefined = undefined
@@ -40,6 +41,7 @@ export class SimClient {
 
   constructor(options: ClientOptions) {
     this.process = options.process
+    this.network = options.network
     this.#options = options
   }
 

@@ -72,6 +72,8 @@ export const fetch = Effect.fnUntraced(function* (actor: Actor, options: Fetcher
       yield* client.leave(session)
       yield* Effect.sleep(random.between(RETRY_MS_MIN, RETRY_MS_MAX))
     } else if (random.chance(0.02)) yield* client.leave(session)
+    // Who does not wait at the agent waits here.
+    if (options.maxWaitMs === 0) yield* Effect.sleep(random.between(0, 200))
   }
 })
 

@@ -28,6 +28,7 @@ export interface ProducerOptions {
   readonly payloadBytesMax: number
   /** Between batches, on the average. */
   readonly pauseMs: number
+  readonly requestTimeoutMs: number
 }
 
 /** Kafka's bound for idempotent producers. */
