@@ -74,16 +74,19 @@ const topicsOf = (random: Prng): ReadonlyArray<NewTopic> =>
 const producersOf = (random: Prng, topics: ReadonlyArray<NewTopic>): Plan["producers"] =>
   Array.from({ length: random.whole(2, 4) }, (_, index) => {
     const { name, partitions } = random.pick(topics)
+    // The first always is: some promises concern only those.
+    const isIdempotent = index === 0 || random.chance(0.6)
     return {
       index,
-      // The first always is: some promises concern only those.
-      isIdempotent: index === 0 || random.chance(0.6),
+      isIdempotent,
       topic: name,
       partitions,
       codec: random.chance(0.7) ? CODEC_NONE : random.pick([CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD]),
       payloadBytesMax: random.chance(0.1) ? 20_000 : 400,
       pauseMs: random.magnitude(60, 400),
       requestTimeoutMs: random.pick([1_000, 5_000, 30_000]),
+      acks: isIdempotent || random.chance(0.6) ? -1 : random.pick([0, 1] as const),
+      version: random.whole(7, 13),
       region: random.pick(REGIONS)
     }
   })
@@ -95,6 +98,7 @@ const fetchersOf = (random: Prng, topics: ReadonlyArray<NewTopic>): Plan["fetche
       partitions,
       maxWaitMs: random.pick([0, 100, 500, 2_000]),
       partitionMaxBytes: random.pick([1, 2_000, 1_000_000]),
+      version: random.whole(10, 18),
       region
     }))
   )

@@ -10,6 +10,7 @@ import { Acknowledgements } from "./checkers/acknowledgements.ts"
 import { Reads } from "./checkers/reads.ts"
 import { Truth } from "./checkers/truth.ts"
 import { Written } from "./checkers/written.ts"
+import { checkBounds } from "./checkers/bounds.ts"
 import { checkAtEnd } from "./checkers/at-end.ts"
 import { Cluster, WRITES } from "./cluster/cluster.ts"
 import { hostName, REGIONS } from "./cluster/regions.ts"
@@ -54,6 +55,7 @@ export interface Counts {
   readonly recoveryMs: number
 }
 
+const BOUNDS_MS = 250
 /** Agents start and topics are made within this time. */
 const START_MS_MAX = 20_000
 /** Work goes on for a while after everything has healed. */
@@ -77,6 +79,7 @@ class Simulation {
   readonly #plan: Plan
   readonly #random: Prng
   readonly #injector: Injector
+  readonly #processes: Array<Process> = []
   #isOver = false
   #clients = 0
   #recoveryMs = 0
@@ -112,6 +115,7 @@ class Simulation {
     cluster.start()
     this.#makeTopics()
     const work = this.#startWork()
+    this.#watchBounds()
     this.#injector.schedule(this.#plan.schedule)
     world.runUntil(world.nowMs + this.#plan.activeMs)
     this.#injector.healAll()
@@ -159,6 +163,7 @@ class Simulation {
     const { world, truth, acknowledgements, reads } = this
     const name = hostName(region, kind, ++this.#clients)
     const process = new Process(world, { name, region, generation: 1 })
+    this.#processes.push(process)
     const network = this.cluster.network.layerOf(process)
     const client = new SimClient({ process, network, agents, requestTimeoutMs })
     return {
@@ -170,6 +175,14 @@ class Simulation {
       acknowledgements,
       reads,
       isOver: () => this.#isOver
+    }
+  }
+
+  /** Their connections are reset. */
+  killClients(): void {
+    for (const process of this.#processes) {
+      process.kill()
+      this.cluster.network.died(process, "reset")
     }
   }
 
@@ -190,6 +203,14 @@ class Simulation {
     const made = this.start(admin, ensureTopics(admin, this.#plan.topics))
     world.runUntil(START_MS_MAX, () => made.pollUnsafe() !== undefined)
     if (made.pollUnsafe() === undefined) world.fail("liveness", `the cluster did not start in ${START_MS_MAX} ms`)
+  }
+
+  #watchBounds(): void {
+    const { world, cluster } = this
+    for (const { name, running } of cluster.agents) {
+      if (running !== undefined) checkBounds(name, running, cluster.settings)
+    }
+    world.after(BOUNDS_MS, undefined, () => this.#watchBounds())
   }
 
   /** What must come to its end; fetchers go on for ever. */

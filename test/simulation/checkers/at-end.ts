@@ -11,12 +11,15 @@ import { applyRow, createFold, type Fold } from "#core/log/fold.ts"
 import { CheckFailed } from "../engine/check-failed.ts"
 import { type Simulation } from "../simulation.ts"
 import { type Actor } from "../workload/actor.ts"
+import { stillHeld } from "./bounds.ts"
 import { type PartitionTruth } from "./truth.ts"
 
 /** All agents serve, and all is read, within this time. */
 const SERVE_MS_MAX = 60_000
 const READ_MS_MAX = 120_000
 const FOLD_MS_MAX = 30_000
+/** Whatever a client that is gone had asked for has ended by then. */
+const IDLE_MS = 40_000
 const AGAIN_MS = 200
 const LATEST = -1
 const NO_RECORDS = Buffer.alloc(0)
@@ -45,6 +48,17 @@ export const checkAtEnd = (simulation: Simulation): void => {
     })
   }
   if (world.failure === undefined) compareFolds(simulation)
+  if (world.failure === undefined) checkIdle(simulation)
+}
+
+/** Nobody asks for anything any more: soon nothing is held for anyone. */
+const checkIdle = (simulation: Simulation): void => {
+  const { world, cluster } = simulation
+  simulation.killClients()
+  const held = (): ReadonlyArray<string> =>
+    cluster.agents.flatMap(({ name, running }) => (running === undefined ? [] : stillHeld(name, running)))
+  world.runUntil(world.nowMs + IDLE_MS, () => held().length === 0)
+  if (held().length > 0) world.fail("bounded", "what was held for clients is not given back", { held: held() })
 }
 
 /** Through one agent, every partition from its beginning to its end. */

@@ -4,7 +4,7 @@
  * `commitLogLayer` is the one place that says how the commit log of an agent is made.
  */
 import { Context, Effect, Layer } from "effect"
-import { Agent, layer as agentLayer } from "#core/agent/agent.ts"
+import { layer as agentLayer } from "#core/agent/agent.ts"
 import { layer as runReaderLayer, RunReader } from "#core/agent/run-reader.ts"
 import { type Settings } from "#core/config/settings.ts"
 import { layer as appendLogLayer } from "#core/log/append-log.ts"
@@ -14,12 +14,12 @@ import { Entropy } from "#core/ports/entropy.ts"
 import { MetadataStore } from "#core/ports/metadata-store.ts"
 import { type Network } from "#core/ports/network.ts"
 import { type Bucket } from "#core/ports/object-store.ts"
-import { Metrics } from "#core/telemetry/metrics.ts"
 import { Membership, layer as membershipLayer } from "#regions/membership.ts"
 import { QUORUM_SET, type TopologyBucketSet } from "#regions/topology.ts"
 import { layer as quorumLayer, QuorumStatus } from "#replication/quorum/quorum.ts"
 import * as Readiness from "../../../bin/readiness.ts"
 import { type Process } from "../engine/process.ts"
+import { Gauges } from "./gauges.ts"
 
 export const CLIENT_PORT = 9092
 export const PEER_PORT = 9192
@@ -39,14 +39,13 @@ export interface RunningAgent {
   readonly log: CommitLog["Service"]
   readonly quorum: QuorumStatus["Service"]
   readonly runs: RunReader["Service"]
-  readonly metrics: Metrics["Service"]
-  readonly connectionCount: () => number
+  readonly gauges: Gauges
 }
 
 const commitLogLayer = ({ settings }: AgentParts) =>
   appendLogLayer({ shard: SHARD, pollIntervalMs: settings.logPollIntervalMs })
 
-const layersOf = (parts: AgentParts) => {
+const layersOf = (parts: AgentParts, gauges: Gauges) => {
   const { process, settings, bucketSet } = parts
   const place = { region: process.region, zone: `${process.region}a` }
   const address = { host: process.name, port: CLIENT_PORT }
@@ -66,7 +65,7 @@ const layersOf = (parts: AgentParts) => {
       Layer.mergeAll(
         Layer.succeed(MetadataStore, parts.store),
         Layer.succeed(Entropy, process.entropy),
-        Metrics.layerNoop,
+        gauges.layer,
         parts.network
       )
     )
@@ -77,7 +76,8 @@ const layersOf = (parts: AgentParts) => {
 export const runAgent = (parts: AgentParts, started: (agent: RunningAgent) => void): Effect.Effect<string, unknown> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const context = yield* Layer.build(layersOf(parts))
+      const gauges = new Gauges()
+      const context = yield* Layer.build(layersOf(parts, gauges))
       const readiness = yield* Readiness.make({
         bucketSet: parts.bucketSet,
         buckets: parts.buckets.map((bucket) => ({ bucket, isOpen: () => true, counters: {} as never }))
@@ -87,8 +87,7 @@ export const runAgent = (parts: AgentParts, started: (agent: RunningAgent) => vo
         log: Context.get(context, CommitLog),
         quorum: Context.get(context, QuorumStatus),
         runs: Context.get(context, RunReader),
-        metrics: Context.get(context, Metrics),
-        connectionCount: Context.get(context, Agent).connectionCount
+        gauges
       })
       const { superseded } = Context.get(context, Membership)
       return yield* Effect.raceFirst(

@@ -27,6 +27,7 @@ export class Cluster {
   readonly database: SimDatabase
   readonly buckets: ReadonlyArray<SimBucket>
   readonly agents: ReadonlyArray<AgentHost>
+  readonly settings: Settings
   readonly regions: ReadonlyArray<string> = REGIONS
 
   constructor(world: World, plan: ClusterPlan) {
@@ -41,11 +42,11 @@ export class Cluster {
       writes: WRITES,
       failureDomain: "region"
     }
-    const settings: Settings = { ...defaultSettings, ...plan.settings }
+    this.settings = { ...defaultSettings, ...plan.settings }
     this.agents = REGIONS.flatMap((region, index) =>
       Array.from({ length: plan.agentsPerRegion[index]! }, (_, number) => {
         const name = hostName(region, "agent", number + 1)
-        const { network, database, buckets } = this
+        const { network, database, buckets, settings } = this
         const clock = plan.clockOf(name)
         return new AgentHost({ world, name, region, network, database, buckets, bucketSet, settings, clock })
       })

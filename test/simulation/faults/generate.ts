@@ -34,6 +34,12 @@ const groupsOf = (random: Prng, ground: FaultGround): readonly [Group, Group] =>
   return [groupOf(fromRegion), groupOf(toRegion)]
 }
 
+/** An agent and everything else in its region: its clients, its bucket, perhaps the database. */
+const ownClientsOf = (random: Prng, { agents }: FaultGround): readonly [Group, Group] => {
+  const { name, region } = random.pick(agents)
+  return [{ place: name }, { region }]
+}
+
 export const DRAWS = {
   kill: (random, ground) => ({
     fault: { kind: "kill", agent: agentOf(random, ground), manner: random.chance(0.7) ? "reset" : "vanish" },
@@ -48,7 +54,7 @@ export const DRAWS = {
     durationMs: random.magnitude(50, 25_000)
   }),
   cut: (random, ground) => {
-    const [from, to] = groupsOf(random, ground)
+    const [from, to] = random.chance(0.8) ? groupsOf(random, ground) : ownClientsOf(random, ground)
     const ways = random.chance(0.6) ? "both" : "one"
     const resetShare = random.pick([0, 0, 0.5, 1])
     return { fault: { kind: "cut", from, to, ways, resetShare }, durationMs: random.magnitude(50, 15_000) }

@@ -105,7 +105,13 @@ export class SimDatabase {
     const clock = new Process(world, { name: "database", region: regions[0]!, generation: 0 }).clock
     const context = Context.make(Clock.Clock, clock)
     this.truth = Effect.runSync(makeMemoryStore)
-    this.#runTruth = Effect.runSyncExitWith(context)
+    const runTruth = Effect.runSyncExitWith(context)
+    this.#runTruth = (effect) => {
+      const exit = runTruth(effect)
+      if (Exit.hasDies(exit))
+        world.fail("contract", "the database was asked for what its port does not allow", { why: String(exit) })
+      return exit
+    }
     links.onChange(() => this.#watchLease())
   }
 

@@ -73,6 +73,16 @@ export class SimClient {
     return Effect.tapError(session.connection.request(api, version, body), () => this.leave(session))
   }
 
+  /** What is never answered. */
+  send<A extends Api>(
+    session: Session,
+    api: A,
+    version: number,
+    body: RequestInput<A>
+  ): Effect.Effect<void, ClientError> {
+    return Effect.tapError(session.connection.send(api, version, body), () => this.leave(session))
+  }
+
   /** One request on whatever connection there is. */
   ask<A extends Api>(
     api: A,

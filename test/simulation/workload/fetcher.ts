@@ -10,6 +10,8 @@ export interface FetcherOptions {
   readonly partitions: number
   readonly maxWaitMs: number
   readonly partitionMaxBytes: number
+  /** Of Fetch; from 13 on topics are named by their ids. */
+  readonly version: number
 }
 
 const NO_RECORDS = Buffer.alloc(0)
@@ -28,12 +30,13 @@ export const fetch = Effect.fnUntraced(function* (actor: Actor, options: Fetcher
     const truths = positions.map((_, partition) => truth.partition(topic, partition)!)
     const tickets = truths.map((each) => reads.ticket(each, session.agent))
     const asked = yield* Effect.result(
-      client.request(session, Fetch, 12, {
+      client.request(session, Fetch, options.version, {
         maxWaitMs: options.maxWaitMs,
         minBytes: 1,
         topics: [
           {
             topic,
+            topicId: truth.topicNamed(topic)!.topicId,
             partitions: positions.map((fetchOffset, partition) => ({
               partition,
               fetchOffset,

@@ -12,6 +12,7 @@ import { Effect } from "effect"
 import { Produce } from "#core/protocol/api/00-produce.ts"
 import { InitProducerId } from "#core/protocol/api/22-init-producer-id.ts"
 import { errorCodes, errorName } from "#core/protocol/error-codes.ts"
+import { type ResponseOf } from "#core/protocol/schema.ts"
 import { buildBatch } from "#core/records/build-batch.ts"
 import { CheckFailed } from "../engine/check-failed.ts"
 import { type Actor, guarded, RETRY_MS_MAX, RETRY_MS_MIN } from "./actor.ts"
@@ -29,11 +30,16 @@ export interface ProducerOptions {
   /** Between batches, on the average. */
   readonly pauseMs: number
   readonly requestTimeoutMs: number
+  readonly acks: -1 | 0 | 1
+  /** Of Produce; from 13 on topics are named by their ids. */
+  readonly version: number
 }
 
 /** Kafka's bound for idempotent producers. */
 const IN_FLIGHT_MAX = 5
 const BATCHES_WAITING_MAX = 12
+/** Stands for an answer that was not asked for. */
+const NO_ANSWER = { responses: [] } as never as ResponseOf<typeof Produce>
 
 interface Batch {
   readonly partition: number
@@ -154,7 +160,7 @@ const sendWhatMay = Effect.fnUntraced(function* (state: State) {
 
 const send = Effect.fnUntraced(function* (state: State, queue: Array<Batch>, batch: Batch, session: Session) {
   const { actor, options } = state
-  const { index, topic, codec, isIdempotent } = options
+  const { index, topic, codec, isIdempotent, acks, version } = options
   const attempt = batch.attempts
   const records = batch.numbers.map((number): RecordName => ({ producer: index, number, attempt }))
   const bytes = buildBatch({
@@ -163,17 +169,26 @@ const send = Effect.fnUntraced(function* (state: State, queue: Array<Batch>, bat
     codec,
     ...(isIdempotent ? { producerId: state.producerId, producerEpoch: 0, baseSequence: batch.baseSequence } : {})
   })
+  const topicId = actor.truth.topicNamed(topic)!.topicId
+  const body = {
+    transactionalId: null,
+    acks,
+    timeoutMs: 30_000,
+    topicData: [{ name: topic, topicId, partitionData: [{ index: batch.partition, records: bytes }] }]
+  }
   const outcome = yield* Effect.result(
-    actor.client.request(session, Produce, 9, {
-      transactionalId: null,
-      acks: -1,
-      timeoutMs: 30_000,
-      topicData: [{ name: topic, partitionData: [{ index: batch.partition, records: bytes }] }]
-    })
+    acks === 0
+      ? Effect.as(actor.client.send(session, Produce, version, body), NO_ANSWER)
+      : actor.client.request(session, Produce, version, body)
   )
   state.inFlight--
   batch.state = "waiting"
   if (outcome._tag === "Failure") return again(state, batch)
+  if (outcome.success === NO_ANSWER) {
+    // Whoever asks for no answer does not care.
+    queue.splice(queue.indexOf(batch), 1)
+    return
+  }
   const { errorCode, baseOffset } = outcome.success.responses[0]!.partitionResponses[0]!
   actor.world.trace.add(
     actor.name,
