@@ -1,0 +1,28 @@
+/** Invariant 11: what an agent holds stays within its bounds while it runs, and is given back when nobody asks for anything. */
+import { limits } from "#core/model/limits.ts"
+import { type Settings } from "#core/config/settings.ts"
+import { type RunningAgent } from "../cluster/agent.ts"
+import { CheckFailed } from "../engine/check-failed.ts"
+
+export const checkBounds = (name: string, { gauges, quorum }: RunningAgent, settings: Settings): void => {
+  const buckets = quorum.buckets()
+  const bounds: ReadonlyArray<readonly [what: string, value: number, max: number]> = [
+    ["requestBytesInFlight", gauges.value("requestBytesInFlight"), settings.requestBytesInFlight],
+    ["fetchBytesInFlight", gauges.value("fetchBytesInFlight"), settings.fetchBytesInFlight],
+    ["segmentsInFlight", gauges.value("segmentsInFlight"), settings.segmentsInFlight],
+    ["connectionsOpen", gauges.value("connectionsOpen"), settings.connectionsMax],
+    ["unfinishedPuts", Math.max(...buckets.map(({ unfinishedPuts }) => unfinishedPuts)), limits.putsInFlightPerBucket],
+    // A single segment may be larger than all late copies should be together.
+    ["lateBytes", quorum.counters.lateBytes, limits.lateCopyBytes + settings.segmentBytes],
+    ["missingQueued", quorum.counters.missingQueued, limits.missingCopiesQueue]
+  ]
+  for (const [what, value, max] of bounds) {
+    if (value > max) throw new CheckFailed("bounded", `${what} of ${name} is ${value}, more than ${max}`)
+  }
+}
+
+/** What an agent holds for clients, in words; empty soon after all clients have gone. */
+export const stillHeld = (name: string, { gauges }: RunningAgent): ReadonlyArray<string> =>
+  (["requestBytesInFlight", "fetchBytesInFlight", "segmentsInFlight", "connectionsOpen"] as const)
+    .filter((what) => gauges.value(what) !== 0)
+    .map((what) => `${what} of ${name}: ${gauges.value(what)}`)

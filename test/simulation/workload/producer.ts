@@ -1,0 +1,243 @@
+/**
+ * A producer as Kafka's Java client is one, in small.
+ *
+ * Idempotent: at most five requests in flight on one connection; a batch keeps its sequence however often it is sent; a batch
+ * that must be sent again goes before all later ones of its partition, and only as the first that is not acknowledged;
+ * OUT_OF_ORDER_SEQUENCE is fatal only for the batch whose turn it is. Never fatal here: a client that keeps the protocol
+ * must not be told so.
+ *
+ * Plain: the same without producer id: what was sent again may be there twice, each attempt once.
+ */
+import { Effect } from "effect"
+import { Produce } from "#core/protocol/api/00-produce.ts"
+import { InitProducerId } from "#core/protocol/api/22-init-producer-id.ts"
+import { errorCodes, errorName } from "#core/protocol/error-codes.ts"
+import { type ResponseOf } from "#core/protocol/schema.ts"
+import { buildBatch } from "#core/records/build-batch.ts"
+import { CheckFailed } from "../engine/check-failed.ts"
+import { type Actor, guarded, RETRY_MS_MAX, RETRY_MS_MIN } from "./actor.ts"
+import { type Session } from "./client.ts"
+import { encodePayload, type RecordName } from "./payload.ts"
+
+export interface ProducerOptions {
+  /** In payloads. */
+  readonly index: number
+  readonly isIdempotent: boolean
+  readonly topic: string
+  readonly partitions: number
+  readonly codec: number
+  readonly payloadBytesMax: number
+  /** Between batches, on the average. */
+  readonly pauseMs: number
+  readonly requestTimeoutMs: number
+  readonly acks: -1 | 0 | 1
+  /** Of Produce; from 13 on topics are named by their ids. */
+  readonly version: number
+}
+
+/** Kafka's bound for idempotent producers. */
+const IN_FLIGHT_MAX = 5
+const BATCHES_WAITING_MAX = 12
+/** Stands for an answer that was not asked for. */
+const NO_ANSWER = { responses: [] } as never as ResponseOf<typeof Produce>
+
+interface Batch {
+  readonly partition: number
+  readonly baseSequence: number
+  readonly numbers: ReadonlyArray<number>
+  readonly payloadBytes: number
+  attempts: number
+  state: "waiting" | "sent"
+  notBeforeMs: number
+}
+
+interface State {
+  readonly actor: Actor
+  readonly options: ProducerOptions
+  producerId: number
+  nextNumber: number
+  /** By partition: not acknowledged, in order. */
+  readonly queues: Array<Array<Batch>>
+  readonly nextSequence: Array<number>
+  inFlight: number
+  /** Changes whenever something may be sent. */
+  news: number
+}
+
+export const produce = Effect.fnUntraced(function* (actor: Actor, options: ProducerOptions) {
+  actor.acknowledgements.register(options)
+  const state: State = {
+    actor,
+    options,
+    producerId: -1,
+    nextNumber: 0,
+    queues: Array.from({ length: options.partitions }, () => []),
+    nextSequence: Array.from({ length: options.partitions }, () => 0),
+    inFlight: 0,
+    news: 0
+  }
+  if (options.isIdempotent) state.producerId = yield* initProducerId(actor)
+  let nextBatchMs = 0
+  while (true) {
+    const { world } = actor
+    const waiting = state.queues.reduce((sum, queue) => sum + queue.length, 0)
+    if (actor.isOver() && waiting === 0) return
+    if (!actor.isOver() && world.nowMs >= nextBatchMs && waiting < BATCHES_WAITING_MAX) {
+      makeBatch(state)
+      // Often some at once.
+      if (actor.random.chance(0.6)) nextBatchMs = world.nowMs + actor.random.between(0, 2 * options.pauseMs)
+      continue
+    }
+    yield* sendWhatMay(state)
+    yield* Effect.sleep(5)
+  }
+})
+
+const initProducerId = Effect.fnUntraced(function* (actor: Actor) {
+  while (true) {
+    const asked = yield* Effect.result(
+      actor.client.ask(InitProducerId, 4, { transactionalId: null, transactionTimeoutMs: 60_000 })
+    )
+    if (asked._tag === "Success" && asked.success.answer.errorCode === errorCodes.NONE) {
+      const { producerId } = asked.success.answer
+      actor.acknowledgements.producerId(producerId, actor.name)
+      return producerId
+    }
+    yield* Effect.sleep(actor.random.between(RETRY_MS_MIN, RETRY_MS_MAX))
+  }
+})
+
+const makeBatch = (state: State): void => {
+  const { actor, options } = state
+  const partition = actor.random.below(options.partitions)
+  const count = Math.floor(actor.random.magnitude(1, 8))
+  const numbers = Array.from({ length: count }, () => state.nextNumber++)
+  const baseSequence = state.nextSequence[partition]!
+  state.nextSequence[partition] = baseSequence + count
+  const payloadBytes = Math.floor(actor.random.magnitude(8, options.payloadBytesMax))
+  state.queues[partition]!.push({
+    partition,
+    baseSequence,
+    numbers,
+    payloadBytes,
+    attempts: 0,
+    state: "waiting",
+    notBeforeMs: 0
+  })
+}
+
+/** What stands first in its partition, or follows on what is under way for the first time. */
+const maySend = (state: State, queue: ReadonlyArray<Batch>, index: number): boolean => {
+  const batch = queue[index]!
+  if (batch.state === "sent" || batch.notBeforeMs > state.actor.world.nowMs) return false
+  if (batch.attempts > 0) return index === 0
+  for (let before = 0; before < index; before++) if (queue[before]!.state !== "sent") return false
+  return true
+}
+
+const sendWhatMay = Effect.fnUntraced(function* (state: State) {
+  const { client, random } = state.actor
+  for (const queue of state.queues) {
+    for (let index = 0; index < queue.length; index++) {
+      if (state.inFlight >= IN_FLIGHT_MAX || !maySend(state, queue, index)) continue
+      const opened = yield* Effect.result(client.session)
+      if (opened._tag === "Failure") {
+        yield* Effect.sleep(random.between(RETRY_MS_MIN, RETRY_MS_MAX))
+        return
+      }
+      // The queue may have changed while the connection was opened.
+      const batch = queue[index]
+      if (batch === undefined || !maySend(state, queue, index)) continue
+      batch.state = "sent"
+      batch.attempts++
+      state.inFlight++
+      yield* Effect.forkChild(guarded(state.actor, send(state, queue, batch, opened.success)), {
+        startImmediately: true
+      })
+    }
+  }
+})
+
+const send = Effect.fnUntraced(function* (state: State, queue: Array<Batch>, batch: Batch, session: Session) {
+  const { actor, options } = state
+  const { index, topic, codec, isIdempotent, acks, version } = options
+  const attempt = batch.attempts
+  const records = batch.numbers.map((number): RecordName => ({ producer: index, number, attempt }))
+  const bytes = buildBatch({
+    records: records.map((record) => ({ key: null, value: encodePayload(record, batch.payloadBytes) })),
+    timestampMs: actor.client.process.clock.currentTimeMillisUnsafe(),
+    codec,
+    ...(isIdempotent ? { producerId: state.producerId, producerEpoch: 0, baseSequence: batch.baseSequence } : {})
+  })
+  const topicId = actor.truth.topicNamed(topic)!.topicId
+  const body = {
+    transactionalId: null,
+    acks,
+    timeoutMs: 30_000,
+    topicData: [{ name: topic, topicId, partitionData: [{ index: batch.partition, records: bytes }] }]
+  }
+  const outcome = yield* Effect.result(
+    acks === 0
+      ? Effect.as(actor.client.send(session, Produce, version, body), NO_ANSWER)
+      : actor.client.request(session, Produce, version, body)
+  )
+  state.inFlight--
+  batch.state = "waiting"
+  if (outcome._tag === "Failure") return again(state, batch)
+  if (outcome.success === NO_ANSWER) {
+    // Whoever asks for no answer does not care.
+    queue.splice(queue.indexOf(batch), 1)
+    return
+  }
+  const { errorCode, baseOffset } = outcome.success.responses[0]!.partitionResponses[0]!
+  actor.world.trace.add(
+    actor.name,
+    () =>
+      `${session.agent} answers ${topic}/${batch.partition} ${index}:${batch.numbers[0]}+${records.length}#${attempt}: ${errorName(errorCode)} ${baseOffset}`
+  )
+  if (errorCode === errorCodes.NONE) {
+    actor.acknowledgements.acknowledge({ topic, partition: batch.partition, baseOffset }, records)
+    queue.splice(queue.indexOf(batch), 1)
+    return
+  }
+  if (SURELY_REFUSED.has(errorCode)) actor.acknowledgements.refuse(records)
+  if (isFatal(queue, batch, errorCode)) {
+    throw new CheckFailed("fenced", `an idempotent producer is told ${errorName(errorCode)}`, {
+      producer: index,
+      partition: `${topic}/${batch.partition}`,
+      baseSequence: batch.baseSequence,
+      agent: session.agent
+    })
+  }
+  // Metadata would be looked at again: perhaps another agent does better.
+  if (actor.random.chance(0.3)) yield* actor.client.leave(session)
+  return again(state, batch)
+})
+
+const again = (state: State, batch: Batch): void => {
+  const { world, random } = state.actor
+  batch.notBeforeMs = world.nowMs + random.between(RETRY_MS_MIN, RETRY_MS_MAX)
+}
+
+/** Answers that say that nothing was appended, and never will be, by this attempt. */
+const SURELY_REFUSED: ReadonlySet<number> = new Set([
+  errorCodes.NOT_ENOUGH_REPLICAS,
+  errorCodes.LEADER_NOT_AVAILABLE,
+  errorCodes.UNKNOWN_TOPIC_OR_PARTITION,
+  errorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER
+])
+
+const RETRIABLE: ReadonlySet<number> = new Set([
+  errorCodes.NOT_ENOUGH_REPLICAS,
+  errorCodes.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+  errorCodes.LEADER_NOT_AVAILABLE,
+  errorCodes.UNKNOWN_TOPIC_OR_PARTITION,
+  errorCodes.REQUEST_TIMED_OUT,
+  errorCodes.KAFKA_STORAGE_ERROR
+])
+
+/** As the Java client judges: out of order is no wonder while an earlier batch is not acknowledged. */
+const isFatal = (queue: ReadonlyArray<Batch>, batch: Batch, errorCode: number): boolean => {
+  if (errorCode === errorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER) return queue[0] === batch
+  return !RETRIABLE.has(errorCode)
+}
