@@ -11,10 +11,12 @@ import { hostname } from "node:os"
 import { Effect, Layer, type Scope } from "effect"
 import * as EntropyLayer from "#backends/entropy.ts"
 import * as Tcp from "#backends/network/tcp.ts"
+import * as TcpConnector from "#backends/network/tcp-connector.ts"
 import * as Agent from "#core/agent/agent.ts"
 import * as RunReader from "#core/agent/run-reader.ts"
-import * as AppendLog from "#core/log/append-log.ts"
+import * as FoldedLog from "#core/log/folded-log.ts"
 import { type CommitLogError } from "#core/log/commit-log.ts"
+import * as PeeredLog from "#core/peer/peered-log.ts"
 import { type MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
 import { type ListenError } from "#core/ports/network.ts"
 import { type LogFormat, layer as loggerLayer } from "#core/telemetry/log.ts"
@@ -43,6 +45,9 @@ export interface AgentFlags {
   readonly host: string
   readonly port: number
   readonly advertisedHost: string | undefined
+  readonly peerHost: string | undefined
+  readonly peerPort: number
+  readonly advertisedPeerHost: string | undefined
   readonly httpHost: string | undefined
   readonly httpPort: number
   readonly logFormat: LogFormat
@@ -84,7 +89,7 @@ interface AgentOptions extends AgentFlags {
 const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Return<void, CommandFailed, Scope.Scope> {
   const { name, region, zone, version, topology } = options
   const telemetry = yield* Telemetry.make({ agent: name, region, zone, version })
-  yield* requireFreePort(options)
+  yield* requireFreePorts(options)
   let notReady = (): ReadonlyArray<string> => ["the agent is starting"]
   let degraded = (): ReadonlyArray<string> => []
   const httpPort = yield* HttpServer.listen({
@@ -126,7 +131,7 @@ const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Ret
     Effect.provide(layers(options, Layer.succeed(MetadataStore, metadata.store), buckets)),
     Effect.provide(Metrics.layer(telemetry.provider)),
     whileServerIsLost({ topology, onWaiting }),
-    Effect.mapError(explain)
+    Effect.mapError((error) => explain(options, error))
   )
 })
 
@@ -140,6 +145,14 @@ const layers = (
   const { settings } = topology
   return Agent.layer({ host, port, listener: LISTENER, settings, bucketSet: QUORUM_SET }).pipe(
     Layer.provideMerge(
+      PeeredLog.layer({
+        shard: SHARD,
+        homeRegion: topology.home,
+        host: peerListenHost(options),
+        port: options.peerPort
+      })
+    ),
+    Layer.provideMerge(
       Membership.layer({
         agent: {
           name,
@@ -147,14 +160,14 @@ const layers = (
           zone,
           host: advertisedHost(options),
           port,
-          peerHost: advertisedHost(options),
-          peerPort: 0
+          peerHost: options.advertisedPeerHost ?? advertisedHost(options),
+          peerPort: options.peerPort
         },
         ttlMs: settings.membershipTtlMs
       })
     ),
+    Layer.provideMerge(FoldedLog.layer({ shard: SHARD, pollIntervalMs: settings.logPollIntervalMs })),
     Layer.provideMerge(RunReader.layer({ cacheBytes: settings.cacheBytes })),
-    Layer.provideMerge(AppendLog.layer({ shard: SHARD, pollIntervalMs: settings.logPollIntervalMs })),
     Layer.provideMerge(
       Quorum.layer({
         buckets: buckets.map(({ bucket }) => bucket),
@@ -164,18 +177,34 @@ const layers = (
         settings
       })
     ),
-    Layer.provideMerge(Layer.mergeAll(metadata, EntropyLayer.layer, Tcp.layer))
+    Layer.provideMerge(Layer.mergeAll(metadata, EntropyLayer.layer, Tcp.layer, TcpConnector.layer))
   )
 }
 
 /**
- * The Kafka listener opens last, when the agent has taken its name among the members: a port that is in use must be found out
- * before that, or a start that fails would take the name from the agent that runs.
+ * The listeners for clients and agents open late, when the agent has taken its name among the members: a port that is in
+ * use must be found out before that, or a start that fails would take the name from the agent that runs.
  */
-const requireFreePort = Effect.fnUntraced(function* ({ host, port }: AgentOptions) {
-  const state = port === 0 ? "free" : yield* checkPort(host, port)
-  if (state !== "free") return yield* invalid(`port ${port} is ${state}: choose another with --port`)
+const requireFreePorts = Effect.fnUntraced(function* (options: AgentOptions) {
+  const { host, port, peerPort } = options
+  if (port !== 0 && port === peerPort) {
+    return yield* invalid(
+      `port ${port} would be used both for Kafka and for other agents: change --port or --peer-port`
+    )
+  }
+  const listeners = [
+    { host, port, flag: "--port" },
+    { host: peerListenHost(options), port: peerPort, flag: "--peer-port" }
+  ]
+  for (const listener of listeners) {
+    const state = listener.port === 0 ? "free" : yield* checkPort(listener.host, listener.port)
+    if (state !== "free")
+      return yield* invalid(`port ${listener.port} is ${state}: choose another with ${listener.flag}`)
+  }
 })
+
+/** Where this agent listens for others. */
+const peerListenHost = ({ peerHost, host }: AgentOptions): string => peerHost ?? host
 
 /** An agent that listens on all addresses tells clients its host's name. */
 const advertisedHost = ({ advertisedHost: told, host }: AgentOptions): string =>
@@ -200,12 +229,15 @@ const sayReady = Effect.fnUntraced(function* (
 const READY_POLL_MS = 20
 const READY_TOLD_MS = 5_000
 
-const explain = (error: CommandFailed | MetadataError | CommitLogError | ListenError): CommandFailed => {
+const explain = (
+  options: Pick<AgentFlags, "port">,
+  error: CommandFailed | MetadataError | CommitLogError | ListenError
+): CommandFailed => {
   switch (error._tag) {
     case "CommandFailed":
       return error
     case "ListenError":
-      return explainListenError(error, "--port")
+      return explainListenError(error, options.port === error.port ? "--port" : "--peer-port")
     case "MetadataError":
       return explainMetadata(error)
     case "CommitLogError":

@@ -72,7 +72,9 @@ const playground = Command.make(
     ),
     portBase: port("port-base").pipe(
       Flag.withDefault(9092),
-      Flag.withDescription("Kafka port of the first region (default 9092); the others follow at +100 and +200")
+      Flag.withDescription(
+        "Kafka port of the first region (default 9092); the others follow at +100 and +200, the agents' own ports at +50"
+      )
     ),
     httpPortBase: port("http-port-base").pipe(
       Flag.withDefault(8080),
@@ -131,6 +133,18 @@ const agent = Command.make(
       Flag.optional,
       Flag.withDescription("Address that clients are told (default: --host, or the host's name where that is 0.0.0.0)")
     ),
+    peerHost: Flag.String("peer-host").pipe(
+      Flag.optional,
+      Flag.withDescription("Address to listen on for other agents (default: --host)")
+    ),
+    peerPort: port("peer-port").pipe(
+      Flag.withDefault(7092),
+      Flag.withDescription("Port for other agents (default 7092)")
+    ),
+    advertisedPeerHost: Flag.String("advertised-peer-host").pipe(
+      Flag.optional,
+      Flag.withDescription("Address that other agents are told (default: as clients are told)")
+    ),
     httpHost: Flag.String("http-host").pipe(
       Flag.optional,
       Flag.withDescription("Address for /live, /ready and /metrics (default: --host)")
@@ -152,6 +166,8 @@ const agent = Command.make(
             zone: Option.getOrUndefined(options.zone),
             name: Option.getOrUndefined(options.name),
             advertisedHost: Option.getOrUndefined(options.advertisedHost),
+            peerHost: Option.getOrUndefined(options.peerHost),
+            advertisedPeerHost: Option.getOrUndefined(options.advertisedPeerHost),
             httpHost: Option.getOrUndefined(options.httpHost),
             version
           })

@@ -3,13 +3,18 @@
  *
  * The topology file names its directories relative to itself, so a playground's directory can be moved.
  */
+import { assert } from "#core/model/assert.ts"
+import { limits } from "#core/model/limits.ts"
 import { fileBucketUrl, sqliteUrl } from "#regions/topology-url.ts"
 
 export const PLAYGROUND_REGIONS = ["us-east-1", "us-west-2", "eu-west-1"] as const
 export const PLAYGROUND_HOST = "127.0.0.1"
 const ZONES_PER_REGION = 3
 const PORTS_PER_REGION = 100
+/** Agents of a region are reached by other agents so far above their Kafka ports. */
+const PEER_PORT_OFFSET = 50
 const PORT_MAX = 65_535
+assert(limits.playgroundAgentsPerRegionMax <= PEER_PORT_OFFSET, "Kafka's ports end where those of the agents begin")
 
 export interface PlaygroundOptions {
   readonly dir: string
@@ -28,6 +33,8 @@ export interface AgentPlan {
   readonly region: string
   readonly zone: string
   readonly kafkaPort: number
+  /** For the other agents. */
+  readonly peerPort: number
   readonly httpPort: number
 }
 
@@ -43,18 +50,22 @@ export const planAgents = (options: PortOptions): ReadonlyArray<AgentPlan> | str
         region,
         zone: zonesOf(region)[index % ZONES_PER_REGION]!,
         kafkaPort: options.portBase + portOffset,
+        peerPort: options.portBase + PEER_PORT_OFFSET + portOffset,
         httpPort: options.httpPortBase + portOffset
       }
     })
   )
   const last = agents.at(-1)!
-  if (last.kafkaPort > PORT_MAX) return tooHigh("--port-base", options.portBase, last.kafkaPort - options.portBase)
+  if (last.peerPort > PORT_MAX) return tooHigh("--port-base", options.portBase, last.peerPort - options.portBase)
   if (last.httpPort > PORT_MAX)
     return tooHigh("--http-port-base", options.httpPortBase, last.httpPort - options.httpPortBase)
-  const kafkaPorts = new Set(agents.map((agent) => agent.kafkaPort))
-  const both = agents.find((agent) => kafkaPorts.has(agent.httpPort))
+  const uses = new Map(
+    agents.flatMap(({ kafkaPort, peerPort }) => [[kafkaPort, "Kafka"] as const, [peerPort, "the agents' own"] as const])
+  )
+  const both = agents.find((agent) => uses.has(agent.httpPort))
   if (both !== undefined) {
-    return `port ${both.httpPort} would be used both for Kafka and for HTTP: change --port-base or --http-port-base`
+    const { httpPort } = both
+    return `port ${httpPort} would be used both for ${uses.get(httpPort)} and for HTTP: change --port-base or --http-port-base`
   }
   return agents
 }

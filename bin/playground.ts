@@ -76,8 +76,9 @@ const makeDirectory = (dir: string): Effect.Effect<void, CommandFailed> =>
 /** After a playground that was killed its agents take a moment to notice. */
 const portsFree = Effect.fnUntraced(function* (agents: ReadonlyArray<AgentPlan>, waitMs: number) {
   const deadlineMs = (yield* Clock.currentTimeMillis) + waitMs
-  const ports = agents.flatMap(({ kafkaPort, httpPort }) => [
+  const ports = agents.flatMap(({ kafkaPort, peerPort, httpPort }) => [
     { port: kafkaPort, flag: "--port-base" },
+    { port: peerPort, flag: "--port-base" },
     { port: httpPort, flag: "--http-port-base" }
   ])
   for (const { port, flag } of ports) {
@@ -138,6 +139,7 @@ const agentArgs = (options: PlaygroundOptions, agent: AgentPlan, topologyFile: s
     ["--name", agent.name],
     ["--host", PLAYGROUND_HOST],
     ["--port", String(agent.kafkaPort)],
+    ["--peer-port", String(agent.peerPort)],
     ["--http-port", String(agent.httpPort)],
     ["--log-format", options.logFormat],
     ["--log-level", options.logLevel.toLowerCase()]

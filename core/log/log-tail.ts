@@ -5,7 +5,7 @@
  * barrier is answered with a tail that was read after it was asked for. A fold that stopped stays stopped: everyone who
  * waits and everyone who comes is told.
  */
-import { Deferred, Effect, Exit, Latch, Random, Result } from "effect"
+import { type Clock, Deferred, Effect, Exit, Latch, Random, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 import { type LogRow, MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
@@ -16,7 +16,10 @@ import { applyRow, createFold, type Fold, type Folded, FoldStopped } from "./fol
 export interface WatchedSlot {
   readonly seq: number
   readonly nonce: Uuid
-  outcome: "unknown" | "mine" | "lost"
+  /** `void`: the row has the slot, but its epoch was over. */
+  outcome: "unknown" | "mine" | "lost" | "void"
+  /** Opens when it is decided. */
+  readonly decided: Latch.Latch
 }
 
 interface BarrierWait {
@@ -27,12 +30,15 @@ interface BarrierWait {
 
 export class LogTail {
   readonly fold: Fold
-  /** Rows folded that this agent did not append. */
-  foreignRows = 0
   /** Why nothing goes on: the fold stopped, or the log was closed. */
   ended: CommitLogError | undefined = undefined
   private readonly store: MetadataStore["Service"]
   private readonly pollIntervalMs: number
+  private readonly clock: Clock.Clock
+  /** The highest seq that anyone spoke of: rows up to it are in the log. */
+  private heardSeq = 0
+  /** When rows, or word that there are none, last came without being asked for. */
+  private toldAtMs = Number.NEGATIVE_INFINITY
   private slot: WatchedSlot | undefined = undefined
   private readonly listeners = new Set<(folded: Folded) => void>()
   private readonly barriers = new Set<BarrierWait>()
@@ -46,8 +52,10 @@ export class LogTail {
     readonly store: MetadataStore["Service"]
     readonly shard: number
     readonly pollIntervalMs: number
+    readonly clock: Clock.Clock
   }) {
     this.store = options.store
+    this.clock = options.clock
     this.fold = createFold(options.shard)
     this.pollIntervalMs = options.pollIntervalMs
   }
@@ -74,6 +82,23 @@ export class LogTail {
       if (row.seq <= this.fold.seq) continue
       this.foldRow({ ...row, entry: ownBytes(row.entry) })
     }
+  }
+
+  /**
+   * Someone who knows tells rows that are settled (or none), and that the log reaches to `tailSeq`: while this goes on the
+   * poll is needed only for what goes missing. Synchronous.
+   */
+  told(rows: ReadonlyArray<LogRow>, tailSeq: number): void {
+    this.toldAtMs = this.clock.currentTimeMillisUnsafe()
+    this.foldRows(rows)
+    this.heardOf(tailSeq)
+  }
+
+  /** The log reaches to this seq, as someone says who knows. What does not come by itself is read soon. */
+  heardOf(seq: number): void {
+    if (seq <= this.heardSeq) return
+    this.heardSeq = seq
+    if (seq > this.fold.seq) this.pollSoon.openUnsafe()
   }
 
   /** Reads once after the fold, and folds. Ends with the number of rows read. */
@@ -129,9 +154,11 @@ export class LogTail {
       return this.stop(cause instanceof FoldStopped ? cause : new FoldStopped(row, "its effects broke the fold", cause))
     }
     const { slot } = this
-    const isMine = slot?.seq === row.seq && slot.nonce === row.nonce
-    if (slot?.seq === row.seq) slot.outcome = isMine ? "mine" : "lost"
-    if (!isMine) this.foreignRows += 1
+    if (slot?.seq === row.seq && slot.outcome === "unknown") {
+      slot.outcome = slot.nonce !== row.nonce ? "lost" : folded.standing === "void" ? "void" : "mine"
+      slot.decided.openUnsafe()
+    }
+    if (folded.standing === "void") this.unreported.push(new VoidRow(row))
     for (const listener of this.listeners) this.tell(listener, folded)
     for (const wait of this.barriers) {
       if (wait.seq !== undefined && wait.seq <= row.seq) Deferred.doneUnsafe(wait.done, Exit.void)
@@ -163,10 +190,17 @@ export class LogTail {
       }
       failures = 0
       if (read.success >= limits.logRowsPerRead) continue
-      yield* Effect.raceFirst(Effect.sleep(this.pollIntervalMs), this.pollSoon.await)
+      yield* Effect.raceFirst(Effect.sleep(this.pauseMs()), this.pollSoon.await)
+      // Rows that were heard of are most likely under way: a moment's patience saves the read.
+      if (this.heardSeq > this.fold.seq) yield* Effect.sleep(limits.logTellPatienceMs)
     }
     yield* this.report
   })
+
+  private pauseMs(): number {
+    const silentMs = this.clock.currentTimeMillisUnsafe() - this.toldAtMs
+    return silentMs < limits.logToldStaleMs ? Math.max(this.pollIntervalMs, limits.logPollToldMs) : this.pollIntervalMs
+  }
 
   private readonly serveBarriersUntilEnded = Effect.fnUntraced(function* (this: LogTail) {
     while (this.ended === undefined) {
@@ -175,6 +209,7 @@ export class LogTail {
       // Those who ask from here on get the next read: this one may have begun before what they must see.
       const asked = [...this.barriers].filter((wait) => wait.seq === undefined)
       if (asked.length === 0) continue
+      const foldedSeq = this.fold.seq
       const read = yield* Effect.result(guarded("tail", this.store.tail(this.fold.shard)))
       if (Result.isFailure(read)) {
         const exit = Exit.fail(unavailable("definite", read.failure))
@@ -182,6 +217,12 @@ export class LogTail {
         continue
       }
       const { seq } = read.success
+      if (seq < foldedSeq) {
+        this.stop(
+          new FoldStopped({ shard: this.fold.shard, seq: foldedSeq }, `the database has lost rows: it ends at ${seq}`)
+        )
+        return
+      }
       for (const wait of asked) {
         wait.seq = seq
         if (seq <= this.fold.seq) Deferred.doneUnsafe(wait.done, Exit.void)
@@ -194,13 +235,28 @@ export class LogTail {
     Effect.forEach(
       this.unreported.splice(0),
       (cause) =>
-        Effect.logError(cause instanceof FoldStopped ? "the fold stopped" : "a listener of the log failed").pipe(
+        Effect.logError(eventOf(cause)).pipe(
           Effect.annotateLogs({ shard: this.fold.shard, seq: this.fold.seq, error: String(cause) })
         ),
       { discard: true }
     )
   )
 }
+
+/** Loud, but no end: a sequencer that was deposed has appended, and nobody acts on it. */
+class VoidRow extends Error {
+  override readonly name = "VoidRow"
+  constructor(row: LogRow) {
+    super(`row ${row.seq} of shard ${row.shard} is of epoch ${row.epoch}, which was over: it has no effect`)
+  }
+}
+
+const eventOf = (cause: unknown): string =>
+  cause instanceof FoldStopped
+    ? "the fold stopped"
+    : cause instanceof VoidRow
+      ? "a row of a deposed sequencer was passed over"
+      : "a listener of the log failed"
 
 const UNREPORTED_MAX = 16
 const BACKOFF_FIRST_MS = 10

@@ -64,6 +64,41 @@ export const limits = {
   /** From asking to answer, waiting to be sent included (Kafka's `request.timeout.ms`). */
   clientRequestTimeoutMs: 30_000,
 
+  // --- peers ----------------------------------------------------------------------------------------------------
+  /** Longest request and longest answer between agents: a whole entry, or a block, with room to spare. */
+  peerFrameBytesMax: 16 * MiB,
+  /** The same of who has not said yet who he is. */
+  peerHelloBytesMax: 8 * KiB,
+  /** Whoever has connected must have said so by then. */
+  peerHelloMs: 10_000,
+  /** Connections that other agents may have to one agent: each has a few. */
+  peerConnectionsMax: 4_096,
+  /** An accepted connection without a request for so long is closed. */
+  peerConnectionIdleMs: 900_000,
+  /** Requests of one connection that are not answered: the client sends no more, the server reads no more. */
+  peerRequestsInFlight: 256,
+  /** Requests of one connection that wait to be sent; above it they are refused at once. */
+  peerRequestsQueued: 1_024,
+  /** Bytes of other agents' requests that are read and not yet answered, all connections together. */
+  peerRequestBytesInFlight: 48 * MiB,
+  /** Requests of at most this size (pings) have a quarter of `peerRequestBytesInFlight` for themselves. */
+  peerRequestBytesSmall: 512,
+  /** From asking for a connection until the other agent has said who it is. */
+  peerConnectMs: 3_000,
+  /** Agents that one agent is linked to. */
+  peerLinksMax: 1_024,
+  /** Connections of one agent for streams of requests, all together. */
+  peerStreamsMax: 1_024,
+  /** A link that nobody has used for so long is closed. */
+  peerLinkIdleMs: 60_000,
+  /** How often idle links, and links to agents that are no members any more, are looked for. */
+  peerLinkSweepMs: 5_000,
+  /** Pause before the second attempt to connect (the first is made at once), and the longest; doubled and jittered. */
+  peerReconnectMs: 50,
+  peerReconnectMsMax: 2_000,
+  /** A connection that lasted so long was a good one: after it attempts begin anew. */
+  peerSettledMs: 5_000,
+
   // --- segments -------------------------------------------------------------------------------------------------
   /** A segment closes when its batches reach this size. */
   segmentBytes: 8 * MiB,
@@ -166,8 +201,8 @@ export const limits = {
   // --- commit log -----------------------------------------------------------------------------------------------
   /** Bytes of one log entry. */
   entryBytesMax: 8 * MiB,
-  /** Commands that wait for the next append; above it `submit` waits. */
-  commandsQueued: 4_096,
+  /** Commands that wait at the sequencer for the next append; more are refused, and come again. */
+  commandsQueued: 8_192,
   /** Commands judged into one entry. */
   commandsPerEntry: 256,
   /** Rows of one read of the log. */
@@ -191,15 +226,50 @@ export const limits = {
   producersPerPartition: 10_000,
   /** Kafka's `producer.id.expiration.ms`: a producer that was silent for so long is forgotten. */
   producerIdExpirationMs: 86_400_000,
-  /** `submit` calls that wait for room among `commandsQueued`; above it they are refused at once. */
-  submitsWaiting: 4_096,
-  submitWaitMs: 5_000,
   /** A command that is not settled so long after it was submitted is answered so. */
   commandSettleMs: 30_000,
   /** Longest pause between attempts to append or to read the log while the database fails. */
   logBackoffMaxMs: 1_000,
-  /** Longest pause that lets another writer of the same log have the next slot. */
-  logYieldMaxMs: 50,
+  /** Commands of one agent that are not settled; more are refused. */
+  commandsUnsettled: 4_096,
+  /** The sequencer tells all agents what it appended, and so often that it is there. */
+  sequencerBeatMs: 200,
+  /** A sequencer that was not heard of for so long may be replaced. */
+  sequencerSilentMs: 1_200,
+  /** One that was not heard of for so long is asked, and waited for so long. */
+  sequencerAskAfterMs: 500,
+  sequencerAskTimeoutMs: 500,
+  /** A sequencer that cannot settle an entry for so long no longer says that it is there: another may do better. */
+  sequencerStalledMs: 3_000,
+  /** How often an agent looks whether there is a sequencer; while there seems to be none. */
+  successionLookMs: 100,
+  successionLookSoonMs: 20,
+  /** Agents outside the home region let those inside go first for so long; all differ by chance by so much. */
+  takeoverForeignDelayMs: 250,
+  takeoverJitterMs: 150,
+  /** Pause after an attempt to take over that did not go through. */
+  takeoverRetryMs: 250,
+  /** A sequencer away from home hands over to an agent at home that has been there for so long. */
+  sequencerHomeAfterMs: 15_000,
+  /** A stopping sequencer tries to hand over for so long. */
+  handOverMs: 2_000,
+  /** Pause before commands are sent again, at first and at most. */
+  submitRetryMs: 20,
+  submitRetryMaxMs: 500,
+  /** An answered command waits so long for the fold to reach its entry, then is answered without. */
+  answerFoldWaitMs: 1_000,
+  /** Messages with entries under way to one agent; entries and their bytes that wait for it. Beyond it must read the log. */
+  tellsInFlight: 4,
+  tellRowsQueued: 256,
+  tellBytesQueued: 16 * MiB,
+  tellTimeoutMs: 2_000,
+  /** Agents that did not take what they were told are left alone for so long. */
+  tellRetryMs: 1_000,
+  /** While entries come by themselves, the log is polled so often; so long after the last they count as coming. */
+  logPollToldMs: 1_000,
+  logToldStaleMs: 1_000,
+  /** Rows that were heard of may come by themselves within this time. */
+  logTellPatienceMs: 50,
   /** Callers that wait for a linearizable answer. */
   barriersWaiting: 10_000,
   barrierWaitMs: 15_000,
@@ -347,6 +417,11 @@ assert(limits.fetchBytesMax <= limits.fetchBytesInFlight, "one fetch must fit in
 assert(limits.fetchBytesMax <= limits.fetchBlockBytesMax, "the blocks of one fetch can fill its answer")
 assert(limits.segmentBytes * 2 <= limits.requestBytesInFlight, "one segment must gather while another is written")
 assert(limits.batchBytesMax <= limits.fetchBytesMax, "a batch of default size must fit into a fetch answer")
+assert(limits.entryBytesMax + limits.blockBytes <= limits.peerFrameBytesMax, "an entry and a block fit between agents")
+assert(limits.peerFrameBytesMax <= (limits.peerRequestBytesInFlight / 4) * 3, "a large request fits into the budget")
+assert(limits.peerRequestBytesSmall <= limits.peerHelloBytesMax, "a ping is shorter than a hello may be")
+assert(limits.peerLinkIdleMs < limits.peerConnectionIdleMs, "who opened a connection closes it when it is idle")
+assert(limits.peerConnectMs < limits.peerHelloMs, "who connects gives up first")
 assert(limits.sqliteBusyMs < limits.metadataTimeoutMs, "a wait for a lock ends before the call does")
 assert(limits.metadataTimeoutMs < limits.metadataHungMs, "the adapter's own timeout comes first")
 assert(
@@ -358,6 +433,8 @@ assert(limits.checkpointChunkBytesMax <= limits.postgresStatementBytesMax, "a st
 assert(limits.indexPageBytesMax <= limits.postgresStatementBytesMax, "a statement holds an index page")
 assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least one entry")
 assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
+assert(limits.sequencerBeatMs * 4 <= limits.sequencerSilentMs, "some beats may be late before anyone takes over")
+assert(limits.sequencerBeatMs * 2 < limits.logToldStaleMs, "a late beat does not bring back the fast poll")
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
 assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
 assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")

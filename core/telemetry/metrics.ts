@@ -193,6 +193,46 @@ export const OBSERVED = {
     "operation",
     "outcome"
   ),
+  peerConnectionsOpen: observed(
+    "gauge",
+    "meridian_peer_connections_open",
+    "{connection}",
+    "Connections of other agents open."
+  ),
+  peerConnections: observed(
+    "counter",
+    "meridian_peer_connections",
+    "{connection}",
+    "Connections of other agents by outcome: accepted (failed ones among them), failed (closed by this agent).",
+    "outcome"
+  ),
+  peerRequests: observed(
+    "counter",
+    "meridian_peer_requests",
+    "{request}",
+    "Requests of other agents by outcome: answered, unsupported, malformed, defective.",
+    "outcome"
+  ),
+  peerBytes: observed(
+    "counter",
+    "meridian_peer_bytes",
+    "By",
+    "Bytes of other agents' requests read and of answers to them written.",
+    "direction"
+  ),
+  peerRequestBytesInFlight: observed(
+    "gauge",
+    "meridian_peer_request_bytes_in_flight",
+    "By",
+    "Bytes of other agents' requests read and not yet answered."
+  ),
+  peerLinks: observed(
+    "gauge",
+    "meridian_peer_links",
+    "{link}",
+    "Links to other agents by state: connected, connecting, down (idle ones among them).",
+    "state"
+  ),
   topics: observed("gauge", "meridian_topics", "{topic}", "Topics that exist."),
   partitions: observed("gauge", "meridian_partitions", "{partition}", "Partitions that exist."),
   agentsAlive: observed("gauge", "meridian_agents_alive", "{agent}", "Agents of this agent's region that are alive."),

@@ -12,7 +12,13 @@ import { join } from "node:path"
 import { Effect, Layer, References } from "effect"
 import * as entropy from "#backends/entropy.ts"
 import * as sqlite from "#backends/metadata/sqlite.ts"
-import * as appendLog from "#core/log/append-log.ts"
+import * as foldedLog from "#core/log/folded-log.ts"
+import * as peeredLog from "#core/peer/peered-log.ts"
+import { Metrics } from "#core/telemetry/metrics.ts"
+import * as membership from "#regions/membership.ts"
+import * as tcp from "#backends/network/tcp.ts"
+import * as tcpConnector from "#backends/network/tcp-connector.ts"
+import { freePort } from "../integration/free-port.ts"
 import { type CommitSegment, type RunSummary } from "#core/log/command.ts"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { encodeEntry } from "#core/log/entry.ts"
@@ -96,13 +102,31 @@ const commitFor = (options: { file: string; fsync: boolean; durationMs: number; 
       maxMs: Math.max(...latencies),
       cpuMicrosecondsPerCommit: (cpu.user + cpu.system) / latencies.length
     } satisfies Throughput
-  }).pipe(
-    Effect.provide(
-      appendLog
-        .layer({ shard: 0 })
-        .pipe(Layer.provide(Layer.mergeAll(sqlite.layer({ file: options.file, fsync: options.fsync }), entropy.layer)))
-    ),
-    Effect.provideService(References.MinimumLogLevel, "Error")
+  }).pipe(Effect.provide(agentLog(options)), Effect.provideService(References.MinimumLogLevel, "Error"))
+
+/** The log as an agent has it, with a port for the others. */
+const agentLog = ({ file, fsync }: { readonly file: string; readonly fsync: boolean }) =>
+  Layer.unwrap(
+    Effect.map(freePort, (peerPort) => {
+      const place = { region: "local", zone: "local", host: "127.0.0.1", peerHost: "127.0.0.1" }
+      return peeredLog
+        .layer({ shard: 0, homeRegion: place.region, host: place.host, port: peerPort })
+        .pipe(
+          Layer.provide(
+            membership.layer({ agent: { name: `bench-${process.pid}`, ...place, port: 0, peerPort }, ttlMs: 3_000 })
+          ),
+          Layer.provide(foldedLog.layer({ shard: 0 })),
+          Layer.provide(
+            Layer.mergeAll(
+              sqlite.layer({ file, fsync }),
+              entropy.layer,
+              tcp.layer,
+              tcpConnector.layer,
+              Metrics.layerNoop
+            )
+          )
+        )
+    })
   )
 
 /** In a child: all begin together, when the parent says so. */

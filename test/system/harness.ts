@@ -55,6 +55,8 @@ const readyDeadlineMs = 60_000
 const deathDeadlineMs = 10_000
 /** Kafka ports of region r start at base + 100 r (as 9092, 9192, 9292). */
 const portStride = 100
+/** Agents are reached by each other so far above. */
+const peerPortOffset = 50
 const agentsPerRegionMax = 8
 
 export async function startCluster(against: Against, dir: string, options: ClusterOptions = {}): Promise<Cluster> {
@@ -242,6 +244,7 @@ export async function freePorts(): Promise<number> {
     const wanted = Array.from({ length: regions * agentsPerRegionMax }, (_, index) => {
       return base + portStride * Math.floor(index / agentsPerRegionMax) + (index % agentsPerRegionMax)
     })
+    wanted.push(...wanted.map((port) => port + peerPortOffset))
     if ((await Promise.all(wanted.map(isFree))).every(Boolean)) return base
   }
   throw new Error("no free ports between 12000 and 32000: is a test of an earlier run still there?")

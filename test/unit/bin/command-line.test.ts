@@ -43,7 +43,7 @@ describe.concurrent("mistakes on the command line", () => {
     assertRefused(
       ["playground", "--dir", temporaryDirectory(onTestFinished), "--port-base", "65500"],
       "--port-base",
-      "65335"
+      "65285"
     ))
   it("Kafka and HTTP on the same port", ({ onTestFinished }) =>
     assertRefused(
@@ -182,6 +182,9 @@ describe("ports in use", () => {
       const port = String(portOf(taken))
       const flags = ["agent", "--config", file, "--region", "r1", "--host", "127.0.0.1"]
       await assertRefused([...flags, "--port", "1", "--http-port", port], port, "--http-port")
+      await assertRefused([...flags, "--port", port], port, "--port")
+      await assertRefused([...flags, "--port", "1", "--peer-port", port], port, "--peer-port")
+      await assertRefused([...flags, "--port", port, "--peer-port", port], port, "--peer-port")
     } finally {
       taken.close()
     }

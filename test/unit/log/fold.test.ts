@@ -41,6 +41,9 @@ const assertStops = (fold: Fold, row: LogRow, message: RegExp): void => {
   assert.throws(() => applyRow(fold, sound), FoldStopped, message, "a stopped fold stays stopped")
 }
 
+const begun = (name: string) =>
+  ({ kind: "epoch-begun", holder: { name, session: idOf("segment", 1), region: "east" } }) as const
+
 describe("rows that do not fit", () => {
   const refused: ReadonlyArray<readonly [why: string, row: (fold: Fold) => LogRow, message: RegExp]> = [
     ["a gap", (fold) => rowAfter(fold, [], { seq: fold.seq + 2 }), /shard 0 stopped at seq 4: expected seq 3/],
@@ -102,8 +105,33 @@ describe("rows that do not fit", () => {
 
   it("passes over a row of an epoch that is over", () => {
     const fold = foldWithTopic()
-    applyRow(fold, rowAfter(fold, [], { epoch: 4 }))
-    assertStops(fold, rowAfter(fold, [], { epoch: 3 }), /epoch 3 after epoch 4/)
+    applyRow(fold, rowAfter(fold, [begun("a")], { epoch: 1 }))
+    applyRow(fold, rowAfter(fold, [begun("b")], { epoch: 2 }))
+    const deposed = rowAfter(fold, [{ kind: "topic-deleted", topicId: TOPIC }], { epoch: 1 })
+    const folded = applyRow(fold, deposed)
+    assert.deepEqual([folded.standing, folded.effects.length], ["void", 0])
+    assert.isDefined(fold.topicById(TOPIC))
+    assert.deepEqual([fold.seq, fold.epoch, fold.nonce], [deposed.seq, 2, deposed.nonce])
+    applyRow(fold, rowAfter(fold, [{ kind: "topic-deleted", topicId: TOPIC }], { epoch: 2 }))
+    assert.isUndefined(fold.topicById(TOPIC), "what follows on the void row counts")
+  })
+
+  it("stops for an epoch that nobody began, one that is left out, and one that begins in the middle", () => {
+    const inEpoch = (): Fold => {
+      const fold = foldWithTopic()
+      applyRow(fold, rowAfter(fold, [begun("a")], { epoch: 1 }))
+      return fold
+    }
+    const created = { kind: "producer-ids-allocated", first: 0, count: 1 } as const
+    for (const [effects, epoch, why] of [
+      [[created], 2, /epoch 2, expected 1/],
+      [[begun("b")], 3, /epoch 3, expected 2/],
+      [[begun("b")], 1, /epoch 1, expected 2/],
+      [[created, begun("b")], 1, /middle/]
+    ] as const) {
+      const fold = inEpoch()
+      assertStops(fold, rowAfter(fold, effects, { epoch }), why)
+    }
   })
 
   it("applies nothing of an entry whose last effect does not fit", () => {

@@ -1,7 +1,7 @@
 /**
- * Goal: whatever the database does to three agents that append to one log at once, nothing acknowledged is lost, nothing of
+ * Goal: whatever the database does to three agents of one log, who take over from each other, nothing acknowledged is lost, nothing of
  * an idempotent producer is doubled, offsets have no gaps, a retried segment gets its first answer, and all folds are equal.
- * Method: seeded random producers over three commit logs on one memory store whose calls fail before, fail after, hang, come
+ * Method: seeded random producers over three agents of one log on one memory store whose calls fail before, fail after, hang, come
  * twice or late. What was answered is compared with a naive model: plain arrays, filled from the rows of the store, with
  * Kafka's rules written down a second time.
  */
@@ -16,7 +16,7 @@ import { decodeEntry } from "#core/log/entry.ts"
 import { applyRow, createFold, type Fold } from "#core/log/fold.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
 import { batchOf, commitOf, createTopicOf, idempotent, randomOf, runOf } from "./log-builders.ts"
-import { agentLog, allRows, inTime, memoryStore, setClock } from "./log-harness.ts"
+import { agentOf, allRows, inTime, makeWorld, setClock } from "./log-harness.ts"
 
 type Log = CommitLog["Service"]
 const AGENTS = 3
@@ -154,13 +154,15 @@ const checkAcknowledged = (naive: NaiveLog, { segmentId, partition, batch, answe
 const runSeed = Effect.fnUntraced(function* (seed: number) {
   yield* setClock
   const random = randomOf(seed)
-  const store = yield* memoryStore
+  const logWorld = yield* makeWorld
   const world: World = { random, acknowledged: [], nextSegment: 0, gaveUp: 0 }
   const logs: Array<Log> = []
   let isFaulty = false
   for (let agent = 0; agent < AGENTS; agent += 1) {
     const plan = faultPlanOf(random)
-    logs.push(yield* agentLog(store, { seed: seed * 10 + agent, plan: (call) => (isFaulty ? plan(call) : undefined) }))
+    const region = ["east", "west", "south"][agent]!
+    const faulty: FaultPlan = (call) => (isFaulty ? plan(call) : undefined)
+    logs.push((yield* agentOf(logWorld, { seed: seed * 10 + agent, region, plan: faulty })).log)
   }
   yield* inTime(logs[0]!.submit(createTopicOf("orders", 1, PARTITIONS)))
   yield* inTime(Effect.forEach(logs, (log) => log.barrier, { discard: true }))
@@ -177,10 +179,10 @@ const runSeed = Effect.fnUntraced(function* (seed: number) {
     })
   )
   yield* inTime(Effect.forEach(logs, (log) => log.barrier, { concurrency: "unbounded" }))
-  return { world, logs, rows: yield* allRows(store) }
+  return { world, logs, rows: yield* allRows(logWorld.store) }
 })
 
-describe("three appenders on a faulty database", () => {
+describe("three agents on a faulty database", () => {
   for (const seed of Array.from({ length: 25 }, (_, index) => index + 1)) {
     it.effect(`keep every promise of the log, seed ${seed}`, () =>
       Effect.gen(function* () {
