@@ -38,7 +38,11 @@ export const historyOf = (database: PostgresDatabase): History => ({
       () => assertCheckpoint(checkpoint),
       database.call({ operation: "writeCheckpoint", kind: "write" }, async (run) => {
         const { shard, seq, chunks } = checkpoint
+        // A large one may take several calls over a slow network: each goes on where the last one ended.
+        const { rows } = await run(historyStatements.checkpointChunks, shard, seq)
+        const there = new Set(rows.map((row) => row["chunk"]))
         for (const [chunk, body] of chunks.entries()) {
+          if (there.has(chunk)) continue
           await run(historyStatements.writeCheckpointChunk, shard, seq, chunk, chunks.length, body.length, body)
         }
       })

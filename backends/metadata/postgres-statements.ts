@@ -66,6 +66,10 @@ export const logStatements = {
 }
 
 export const historyStatements = {
+  checkpointChunks: read(
+    "checkpoint-chunks",
+    "SELECT chunk FROM checkpoints WHERE shard = $1::INT4 AND seq = $2::INT8"
+  ),
   writeCheckpointChunk: write(
     "write-checkpoint-chunk",
     `INSERT INTO checkpoints (shard, seq, chunk, chunk_count, size, body)

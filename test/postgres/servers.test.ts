@@ -60,7 +60,7 @@ describe("an agent with several servers", () => {
       const startedAtMs = performance.now()
       // What waits for a connection goes over; what had been sent is its caller's to settle.
       yield* insist(store.append(rowOf(2)))
-      assert.isBelow(performance.now() - startedAtMs, 1_000)
+      assert.isBelow(performance.now() - startedAtMs, 4_000)
       assert.equal(second.seen("append"), 1)
       assert.match(outOfUse().join(), /metadata\.endpoints\[0\]\.url/)
       first.set({ kind: "pass" })
@@ -83,7 +83,7 @@ describe("an agent with several servers", () => {
         const error = yield* Effect.flip(store.append(rowOf(2)))
         const tookMs = performance.now() - startedAtMs
         assert.equal(error.outcome, "indefinite")
-        assert.isBelow(tookMs, 8_000)
+        assert.isBelow(tookMs, limits.metadataTimeoutMs - 500, "sooner than the call's own time")
         // The hanging server never got it.
         assert.equal(yield* store.append(rowOf(2)), "appended")
         assert.equal(second.seen("append"), 1)

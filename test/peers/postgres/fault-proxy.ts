@@ -61,7 +61,7 @@ interface State {
 }
 
 /** Statements of the store that tests ask about. */
-const WATCHED = ["append", "read", "tail", "agents", "renew"]
+const WATCHED = ["append", "read", "tail", "agents", "renew", "write-checkpoint-chunk"]
 
 function accept(state: State, client: Socket): void {
   client.on("error", () => undefined)

@@ -6,7 +6,17 @@
  * A standby follows a primary and takes no writes until it is promoted.
  */
 import { execFileSync } from "node:child_process"
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync
+} from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -27,6 +37,8 @@ export interface PostgresOptions {
   readonly logFile: string
   /** Settings by name, as in postgresql.conf. */
   readonly settings?: Readonly<Record<string, string>>
+  /** TLS, with a certificate for "localhost" that it has signed itself: `certificateFile`. Needs openssl. */
+  readonly tls?: "self-signed"
   /** Follow this one. */
   readonly primary?: PostgresServerProcess
 }
@@ -36,6 +48,7 @@ export interface PostgresServerProcess {
   readonly folder: string
   /** Of a database of it, with user and password. */
   readonly url: (database?: string) => string
+  readonly certificateFile: string
   readonly isRunning: () => boolean
   /** The server's main process; the others end when it has. */
   readonly kill: (signal: NodeJS.Signals) => Promise<void>
@@ -71,6 +84,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   const server: Server = { bin, data, user, port: await freePort(), options, running: undefined }
   try {
     await (options.primary === undefined ? initialize(server, folder, owned) : copy(server, options.primary))
+    if (options.tls !== undefined) await makeCertificate(server, folder)
     await launch(server)
   } catch (error) {
     await end(server, "SIGKILL")
@@ -82,6 +96,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
     folder,
     url: (database = "postgres") =>
       `postgres://${POSTGRES_USER}:${POSTGRES_PASSWORD}@127.0.0.1:${server.port}/${database}`,
+    certificateFile: join(folder, certificateName),
     isRunning: () => server.running?.isRunning() ?? false,
     kill: (signal) => end(server, signal),
     startAgain: () => launch(server),
@@ -181,6 +196,17 @@ async function initialize({ bin, data, user }: Server, folder: string, owned: (p
   writeFileSync(join(data, "pg_hba.conf"), "host replication all 127.0.0.1/32 scram-sha-256\n", { flag: "a" })
 }
 
+const certificateName = "server.crt"
+
+async function makeCertificate({ data, user }: Server, folder: string): Promise<void> {
+  const [key, certificate] = [join(data, "server.key"), join(data, certificateName)]
+  const flags = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+  flags.push("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate)
+  await run("openssl", flags, { deadlineMs: startDeadlineMs, cwd: folder, ...asUser(user) })
+  chmodSync(key, 0o600)
+  copyFileSync(certificate, join(folder, certificateName))
+}
+
 async function copy({ bin, data, user }: Server, primary: PostgresServerProcess): Promise<void> {
   const flags = ["-D", data, "-d", primary.url(), "-R", "--no-sync", "--checkpoint=fast"]
   await run(join(bin, "pg_basebackup"), flags, { deadlineMs: startDeadlineMs, cwd: "/", ...asUser(user) })
@@ -194,6 +220,7 @@ async function launch(server: Server): Promise<void> {
     unix_socket_directories: "",
     fsync: "off",
     log_line_prefix: "%m [%p] ",
+    ...(options.tls === undefined ? {} : { ssl: "on" }),
     ...options.settings
   }
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
