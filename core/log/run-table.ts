@@ -1,9 +1,10 @@
 /**
  * Runs of one partition, in order of their offsets [pure]: those that a fold holds in memory, and those of an index page.
  *
- * Invariant: runs are ascending, without gaps, and were committed in this order. Numbers live in typed columns, some 45
- * bytes a run, and segments are shared: a RunRef is made when someone asks for it and must not be kept for long. Columns
- * grow by chunks, so that many runs are never copied as a whole; runs leave from the front.
+ * Invariant: runs are ascending, without gaps, and were committed in this order. Numbers live in typed arrays, some 50 bytes
+ * a run of a full chunk, and segments are shared: a RunRef is made when someone asks for it and must not be kept for long.
+ * They grow by chunks, so that many runs are never copied as a whole; runs leave from the front. A table of a few runs takes
+ * some 1.4 KiB all the same (test/bench/fold.bench.ts): who has none should have no table.
  */
 import { assert } from "#core/model/assert.ts"
 import { type RunRef, type SegmentRef } from "./fold.ts"
@@ -17,30 +18,69 @@ const FLAG_APPEND_TIME = 1
 const FLAG_EXCLUDED = 2
 const NONE: ReadonlyArray<number> = Object.freeze([])
 
-/** Columns of at most CHUNK_RUNS runs. */
+/** Of a run in `wide`: offsets and its largest timestamp. */
+const WIDE = 3
+const NEXT_OFFSET = 1
+const MAX_TIMESTAMP = 2
+/** Of a run in `narrow`: its place in the segment, checksum and flags. */
+const NARROW = 4
+const BYTE_LENGTH = 1
+const CRC = 2
+const FLAGS = 3
+const RUN_BYTES = WIDE * 8 + NARROW * 4
+
+/** Numbers of at most CHUNK_RUNS runs, in two views only: for a few runs the views take more than the numbers. */
 class Chunk {
-  readonly baseOffset: Float64Array
-  readonly nextOffset: Float64Array
-  readonly maxTimestampMs: Float64Array
-  readonly byteOffset: Uint32Array
-  readonly byteLength: Uint32Array
-  readonly crc: Uint32Array
-  readonly flags: Uint8Array
+  readonly wide: Float64Array
+  readonly narrow: Uint32Array
   readonly segments: Array<SegmentRef | undefined> = []
 
   constructor(runs: number) {
-    const columns = new ArrayBuffer(runs * 37)
-    this.baseOffset = new Float64Array(columns, 0, runs)
-    this.nextOffset = new Float64Array(columns, runs * 8, runs)
-    this.maxTimestampMs = new Float64Array(columns, runs * 16, runs)
-    this.byteOffset = new Uint32Array(columns, runs * 24, runs)
-    this.byteLength = new Uint32Array(columns, runs * 28, runs)
-    this.crc = new Uint32Array(columns, runs * 32, runs)
-    this.flags = new Uint8Array(columns, runs * 36, runs)
+    const numbers = new ArrayBuffer(runs * RUN_BYTES)
+    this.wide = new Float64Array(numbers, 0, runs * WIDE)
+    this.narrow = new Uint32Array(numbers, runs * WIDE * 8, runs * NARROW)
   }
 
   get room(): number {
-    return this.flags.length
+    return this.narrow.length / NARROW
+  }
+
+  baseOffset(at: number): number {
+    return this.wide[at * WIDE]!
+  }
+
+  nextOffset(at: number): number {
+    return this.wide[at * WIDE + NEXT_OFFSET]!
+  }
+
+  read(at: number, excluded: Map<number, ReadonlyArray<number>> | undefined): RunRef {
+    const { wide, narrow } = this
+    const flags = narrow[at * NARROW + FLAGS]!
+    const baseOffset = wide[at * WIDE]!
+    return {
+      segment: this.segments[at]!,
+      byteOffset: narrow[at * NARROW]!,
+      byteLength: narrow[at * NARROW + BYTE_LENGTH]!,
+      crc: narrow[at * NARROW + CRC]!,
+      baseOffset,
+      nextOffset: wide[at * WIDE + NEXT_OFFSET]!,
+      maxTimestampMs: wide[at * WIDE + MAX_TIMESTAMP]!,
+      timestampType: (flags & FLAG_APPEND_TIME) === 0 ? "create" : "append",
+      excluded: (flags & FLAG_EXCLUDED) === 0 ? NONE : excluded!.get(baseOffset)!
+    }
+  }
+
+  write(at: number, run: RunRef): void {
+    const { wide, narrow } = this
+    this.segments.push(run.segment)
+    wide[at * WIDE] = run.baseOffset
+    wide[at * WIDE + NEXT_OFFSET] = run.nextOffset
+    wide[at * WIDE + MAX_TIMESTAMP] = run.maxTimestampMs
+    narrow[at * NARROW] = run.byteOffset
+    narrow[at * NARROW + BYTE_LENGTH] = run.byteLength
+    narrow[at * NARROW + CRC] = run.crc
+    narrow[at * NARROW + FLAGS] =
+      (run.timestampType === "append" ? FLAG_APPEND_TIME : 0) | (run.excluded.length > 0 ? FLAG_EXCLUDED : 0)
   }
 
   /** Another chunk whose first places are empty: the runs there have left, and let go of their segments. */
@@ -53,13 +93,8 @@ class Chunk {
   /** Another chunk of so much room with the runs from `first` to `end`. */
   copy(runs: number, first: number, end: number): Chunk {
     const copy = new Chunk(runs)
-    copy.baseOffset.set(this.baseOffset.subarray(first, end))
-    copy.nextOffset.set(this.nextOffset.subarray(first, end))
-    copy.maxTimestampMs.set(this.maxTimestampMs.subarray(first, end))
-    copy.byteOffset.set(this.byteOffset.subarray(first, end))
-    copy.byteLength.set(this.byteLength.subarray(first, end))
-    copy.crc.set(this.crc.subarray(first, end))
-    copy.flags.set(this.flags.subarray(first, end))
+    copy.wide.set(this.wide.subarray(first * WIDE, end * WIDE))
+    copy.narrow.set(this.narrow.subarray(first * NARROW, end * NARROW))
     for (let at = first; at < end; at += 1) copy.segments.push(this.segments[at])
     return copy
   }
@@ -80,13 +115,13 @@ export class RunTable {
   /** Of the first run. */
   get baseOffset(): number {
     assert(this.count > 0, "an empty table begins nowhere")
-    return this.chunks[0]!.baseOffset[this.left]!
+    return this.chunks[0]!.baseOffset(this.left)
   }
 
   /** Offset after the last run. */
   get nextOffset(): number {
     const place = this.placeOf(this.count - 1)
-    return this.chunks[place >>> CHUNK_SHIFT]!.nextOffset[place & CHUNK_MASK]!
+    return this.chunks[place >>> CHUNK_SHIFT]!.nextOffset(place & CHUNK_MASK)
   }
 
   /** Of the last run. */
@@ -97,27 +132,13 @@ export class RunTable {
   /** 0 <= index < runCount. */
   run(index: number): RunRef {
     const place = this.placeOf(index)
-    const chunk = this.chunks[place >>> CHUNK_SHIFT]!
-    const at = place & CHUNK_MASK
-    const flags = chunk.flags[at]!
-    const baseOffset = chunk.baseOffset[at]!
-    return {
-      segment: chunk.segments[at]!,
-      byteOffset: chunk.byteOffset[at]!,
-      byteLength: chunk.byteLength[at]!,
-      crc: chunk.crc[at]!,
-      baseOffset,
-      nextOffset: chunk.nextOffset[at]!,
-      maxTimestampMs: chunk.maxTimestampMs[at]!,
-      timestampType: (flags & FLAG_APPEND_TIME) === 0 ? "create" : "append",
-      excluded: (flags & FLAG_EXCLUDED) === 0 ? NONE : this.excluded!.get(baseOffset)!
-    }
+    return this.chunks[place >>> CHUNK_SHIFT]!.read(place & CHUNK_MASK, this.excluded)
   }
 
   /** Of the run that holds the offset. */
   runIndexOf(offset: number): number {
     assert(offset >= this.baseOffset && offset < this.nextOffset, `offset ${offset} is in no run`)
-    return this.lastIndexWhere((chunk, at) => chunk.baseOffset[at]! <= offset)
+    return this.lastIndexWhere((chunk, at) => chunk.baseOffset(at) <= offset)
   }
 
   /** Runs that entries up to this seq committed: they are the first ones. */
@@ -133,17 +154,7 @@ export class RunTable {
       assert(run.segment.seq >= this.lastSegment.seq, "runs come in the order of their entries")
     }
     const place = this.left + this.count
-    const chunk = this.chunkWithRoom(place)
-    const at = place & CHUNK_MASK
-    chunk.segments.push(run.segment)
-    chunk.byteOffset[at] = run.byteOffset
-    chunk.byteLength[at] = run.byteLength
-    chunk.crc[at] = run.crc
-    chunk.baseOffset[at] = run.baseOffset
-    chunk.nextOffset[at] = run.nextOffset
-    chunk.maxTimestampMs[at] = run.maxTimestampMs
-    chunk.flags[at] =
-      (run.timestampType === "append" ? FLAG_APPEND_TIME : 0) | (run.excluded.length > 0 ? FLAG_EXCLUDED : 0)
+    this.chunkWithRoom(place).write(place & CHUNK_MASK, run)
     if (run.excluded.length > 0) (this.excluded ??= new Map()).set(run.baseOffset, run.excluded)
     this.count += 1
   }
@@ -209,7 +220,7 @@ export class RunTable {
   private forgetExcluded(runs: number): void {
     for (let index = 0; index < runs; index += 1) {
       const place = this.left + index
-      this.excluded!.delete(this.chunks[place >>> CHUNK_SHIFT]!.baseOffset[place & CHUNK_MASK]!)
+      this.excluded!.delete(this.chunks[place >>> CHUNK_SHIFT]!.baseOffset(place & CHUNK_MASK))
     }
     if (this.excluded!.size === 0) this.excluded = undefined
   }

@@ -311,7 +311,10 @@ export const limits = {
   /** Entries that folds keep the runs of in memory, at least, and for how long; then their runs go to index pages. */
   materializeKeepEntries: 2_000,
   materializeKeepMs: 30_000,
-  /** Runs in memory, from which on they go to index pages at once: some 45 bytes each, and their segments. */
+  /**
+   * Runs in memory, from which on they go to index pages at once: some 50 bytes each where a partition has many, 1.4
+   * KiB for each partition that has any, and their segments.
+   */
   residentRunsMax: 400_000,
   /** How often the sequencer looks whether there is something to materialize; and its longest pause after failures. */
   materializeIntervalMs: 1_000,

@@ -45,7 +45,14 @@ export interface RunningAgent {
 }
 
 /** Small, so that windows, checkpoints and trimming come many times in a short run. */
-const MATERIALIZER = { keepEntries: 20, keepMs: 1_000, checkpointEntries: 30, keepRows: 20, pageRuns: 4, intervalMs: 700 }
+const MATERIALIZER = {
+  keepEntries: 20,
+  keepMs: 1_000,
+  checkpointEntries: 30,
+  keepRows: 20,
+  pageRuns: 4,
+  intervalMs: 700
+}
 
 const layersOf = (parts: AgentParts, gauges: Gauges) => {
   const { process, settings, bucketSet } = parts

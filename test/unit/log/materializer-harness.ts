@@ -1,6 +1,11 @@
-/** Agents that sequence one shard in turns over one store in memory: each has its own fold of the store's log. */
+/**
+ * Agents that sequence one shard in turns over one store: each has its own fold of the store's log. A second fold of the
+ * same entries that never drops anything says where each run is.
+ */
+import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { type Command } from "#core/log/command.ts"
+import { digest } from "#core/log/digest.ts"
 import { type LogEffect } from "#core/log/effect.ts"
 import { applyRow, createFold, type Fold, type PartitionState, type RunRef } from "#core/log/fold.ts"
 import { decodeIndexPage } from "#core/log/index-page.ts"
@@ -9,8 +14,10 @@ import { restoreFold } from "#core/log/checkpoint.ts"
 import { loadNewestCheckpoint } from "#core/log/load-checkpoint.ts"
 import { makeMaterializer, type Materializer, type MaterializerOptions } from "#core/log/materializer.ts"
 import { limits } from "#core/model/limits.ts"
+import { type LogRow } from "#core/ports/metadata-store.ts"
 import { idOf, rowAfter } from "./log-builders.ts"
 import { type Store } from "./log-harness.ts"
+import { historyOf } from "./log-history.ts"
 
 export interface TestSequencer {
   readonly fold: Fold
@@ -123,3 +130,82 @@ export const allRuns = (fold: Fold): ReadonlyMap<string, ReadonlyArray<RunRef>> 
   }
   return runs
 }
+
+/** A log's effects without materialization, to be appended by whoever sequences. */
+export const effectsOf = (seed: number, entries = 200) => {
+  const { rows } = historyOf(seed, { entries, stepMs: 20_000, isMaterialized: false })
+  return rows.filter((row, index) => index === 0 || row.epoch >= rows[index - 1]!.epoch)
+}
+
+/** The same log without dropping: its entries, less those that say that something was materialized. */
+export class Shadow {
+  private readonly fold = createFold(0)
+  private nonce = 9_000_000
+
+  follow(entry: Uint8Array, epoch: number): void {
+    const nonce = idOf("nonce", ++this.nonce)
+    applyRow(this.fold, {
+      shard: 0,
+      isKept: false,
+      seq: this.fold.seq + 1,
+      epoch,
+      nonce,
+      prevNonce: this.fold.nonce,
+      entry
+    })
+  }
+
+  /** Every offset of every partition is found in the run that holds it. */
+  readonly assertFound = Effect.fnUntraced(function* (this: Shadow, store: Store, fold: Fold) {
+    let paged = 0
+    for (const [key, runs] of allRuns(this.fold)) {
+      const [topicId, partition] = key.split("/") as [string, string]
+      const state = fold.topicById(topicId)!.partitions[Number(partition)]!
+      assert.equal(state.highWatermark, runs.at(-1)?.nextOffset ?? 0, key)
+      for (const run of runs) {
+        const { segment, ...expected } = run
+        for (const offset of new Set([run.baseOffset, run.nextOffset - 1])) {
+          if (offset < state.residentOffset) paged += 1
+          const found = yield* findRun(store, state, offset)
+          const { segment: foundSegment, ...rest } = found!
+          assert.deepEqual(rest, expected, `${key} at ${offset}`)
+          // The seq is of the log that has entries of its own for what was materialized.
+          assert.deepEqual({ ...foundSegment, seq: 0 }, { ...segment, seq: 0 })
+        }
+      }
+    }
+    return paged
+  })
+}
+
+/** Appends the next entry of a history to the agent's log, and to the shadow. */
+export const step = Effect.fnUntraced(function* (agent: TestSequencer, shadow: Shadow, row: LogRow) {
+  const { fold, store } = agent
+  const nonce = idOf("nonce", 20_000_000 + row.seq)
+  const own = { ...row, seq: fold.seq + 1, nonce, prevNonce: fold.nonce }
+  assert.equal(yield* store.append(own), "appended")
+  applyRow(fold, own)
+  shadow.follow(row.entry, row.epoch)
+})
+
+/** A history that is materialized as it grows; agents that follow, and that start in the end, have the same. */
+export const materializeAlong = Effect.fnUntraced(function* (store: Store, seed: number) {
+  const agent = yield* sequencerOf(store)
+  const follower = createFold(0)
+  const shadow = new Shadow()
+  let paged = 0
+  for (const [index, row] of effectsOf(seed).entries()) {
+    yield* step(agent, shadow, row)
+    yield* agent.materializer.turn
+    if (index % 10 === 0) yield* catchUp(store, follower)
+    if (index % 50 === 49) paged += yield* shadow.assertFound(store, agent.fold)
+  }
+  assert.isAbove(paged, 100)
+  assert.equal(digest(yield* catchUp(store, follower)), digest(agent.fold), "a follower")
+  const fresh = (yield* sequencerOf(store)).fold
+  assert.equal(digest(fresh), digest(agent.fold), "an agent that starts from a checkpoint")
+  assert.isAbove(yield* oldestTrimmable(store), 50, "the log was trimmed")
+  const kept = (yield* store.read({ shard: 0, after: 0, limit: 500 })).filter((row) => row.isKept)
+  assert.equal(kept.length, 1 + agent.fold.epoch, "but for the rows that begin the log and epochs")
+  assert.equal((yield* store.checkpoints(0)).length, 2)
+})

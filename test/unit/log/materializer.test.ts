@@ -8,110 +8,43 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
+import * as sqlite from "#backends/metadata/sqlite.ts"
 import { digest } from "#core/log/digest.ts"
 import { encodeCheckpoint } from "#core/log/checkpoint.ts"
-import { applyRow, createFold, type Fold } from "#core/log/fold.ts"
+import { applyRow, createFold } from "#core/log/fold.ts"
 import { loadNewestCheckpoint } from "#core/log/load-checkpoint.ts"
 import { limits } from "#core/model/limits.ts"
 import { type LogRow, MetadataError } from "#core/ports/metadata-store.ts"
+import { temporaryFile } from "../../contract/metadata-store-files.ts"
 import { batchOf, commitOf, createTopicOf, foldWithTopic, idOf, NOW_MS, runOf, TOPIC } from "./log-builders.ts"
 import { memoryStore, type Store } from "./log-harness.ts"
 import { historyOf } from "./log-history.ts"
 import {
-  allRuns,
   appendEffects,
   appendJudged,
   catchUp,
-  findRun,
+  effectsOf,
+  materializeAlong,
   oldestTrimmable,
   sequencerOf,
   sequencerWith,
+  Shadow,
+  step,
   type TestSequencer
 } from "./materializer-harness.ts"
-
-/** A log's effects without materialization, to be appended by whoever sequences. */
-const effectsOf = (seed: number, entries = 200) => {
-  const { rows } = historyOf(seed, { entries, stepMs: 20_000, isMaterialized: false })
-  return rows.filter((row, index) => index === 0 || row.epoch >= rows[index - 1]!.epoch)
-}
-
-/** The same log without dropping: its entries, less those that say that something was materialized. */
-class Shadow {
-  private readonly fold = createFold(0)
-  private nonce = 9_000_000
-
-  follow(entry: Uint8Array, epoch: number): void {
-    const nonce = idOf("nonce", ++this.nonce)
-    applyRow(this.fold, {
-      shard: 0,
-      isKept: false,
-      seq: this.fold.seq + 1,
-      epoch,
-      nonce,
-      prevNonce: this.fold.nonce,
-      entry
-    })
-  }
-
-  /** Every offset of every partition is found in the run that holds it. */
-  readonly assertFound = Effect.fnUntraced(function* (this: Shadow, store: Store, fold: Fold) {
-    let paged = 0
-    for (const [key, runs] of allRuns(this.fold)) {
-      const [topicId, partition] = key.split("/") as [string, string]
-      const state = fold.topicById(topicId)!.partitions[Number(partition)]!
-      assert.equal(state.highWatermark, runs.at(-1)?.nextOffset ?? 0, key)
-      for (const run of runs) {
-        const { segment, ...expected } = run
-        for (const offset of new Set([run.baseOffset, run.nextOffset - 1])) {
-          if (offset < state.residentOffset) paged += 1
-          const found = yield* findRun(store, state, offset)
-          const { segment: foundSegment, ...rest } = found!
-          assert.deepEqual(rest, expected, `${key} at ${offset}`)
-          // The seq is of the log that has entries of its own for what was materialized.
-          assert.deepEqual({ ...foundSegment, seq: 0 }, { ...segment, seq: 0 })
-        }
-      }
-    }
-    return paged
-  })
-}
-
-/** Appends the next entry of a history to the agent's log, and to the shadow. */
-const step = Effect.fnUntraced(function* (agent: TestSequencer, shadow: Shadow, row: LogRow) {
-  const { fold, store } = agent
-  const nonce = idOf("nonce", 20_000_000 + row.seq)
-  const own = { ...row, seq: fold.seq + 1, nonce, prevNonce: fold.nonce }
-  assert.equal(yield* store.append(own), "appended")
-  applyRow(fold, own)
-  shadow.follow(row.entry, row.epoch)
-})
 
 describe("a materializer", () => {
   for (const seed of [1, 2, 3, 4]) {
     it.effect(`leaves every record findable, and agents that start now or follow along the same, seed ${seed}`, () =>
-      Effect.gen(function* () {
-        const store = yield* memoryStore
-        const agent = yield* sequencerOf(store)
-        const follower = createFold(0)
-        const shadow = new Shadow()
-        let paged = 0
-        for (const [index, row] of effectsOf(seed).entries()) {
-          yield* step(agent, shadow, row)
-          yield* agent.materializer.turn
-          if (index % 10 === 0) yield* catchUp(store, follower)
-          if (index % 50 === 49) paged += yield* shadow.assertFound(store, agent.fold)
-        }
-        assert.isAbove(paged, 100)
-        assert.equal(digest(yield* catchUp(store, follower)), digest(agent.fold), "a follower")
-        const fresh = (yield* sequencerOf(store)).fold
-        assert.equal(digest(fresh), digest(agent.fold), "an agent that starts from a checkpoint")
-        assert.isAbove(yield* oldestTrimmable(store), 50, "the log was trimmed")
-        const kept = (yield* store.read({ shard: 0, after: 0, limit: 500 })).filter((row) => row.isKept)
-        assert.equal(kept.length, 1 + agent.fold.epoch, "but for the rows that begin the log and epochs")
-        assert.equal((yield* store.checkpoints(0)).length, 2)
-      })
+      Effect.flatMap(memoryStore, (store) => materializeAlong(store, seed))
     )
   }
+
+  it.live("does so on SQLite, whose rows, numbers and limits are a database's", () =>
+    Effect.gen(function* () {
+      yield* materializeAlong(yield* sqlite.make({ file: yield* temporaryFile, fsync: false }), 2)
+    })
+  )
 
   it.effect("keeps in memory what is young, and not more", () =>
     Effect.gen(function* () {
