@@ -103,6 +103,7 @@ const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Ret
   const opened = yield* openMetadata({
     topology,
     region,
+    name,
     buckets,
     onWaiting: (reason) => {
       notReady = () => [reason]
