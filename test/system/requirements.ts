@@ -3,9 +3,10 @@ import { kafkaMissing } from "../peers/apache-kafka/installation.ts"
 import { isInstalled } from "../peers/child-process.ts"
 import { confluentMissing } from "../peers/confluent-kafka/confluent-kafka.ts"
 import { franzGoMissing } from "../peers/franz-go/franz-go.ts"
+import { postgresMissing } from "../peers/postgres/postgres.ts"
 import { packageRecordsMissing } from "./package-records.ts"
 
-export type Need = "kcat" | "kafka" | "confluent-kafka" | "franz-go" | "package-list" | "meridian"
+export type Need = "kcat" | "kafka" | "confluent-kafka" | "franz-go" | "package-list" | "postgresql" | "meridian"
 
 /** Which system the tests run against: the product, or a real Apache Kafka to try the tests themselves. */
 export type Against = "meridian" | "kafka"
@@ -41,6 +42,8 @@ export class Requirements {
         return await franzGoMissing()
       case "package-list":
         return packageRecordsMissing()
+      case "postgresql":
+        return postgresMissing()
       case "meridian":
         return this.against === "meridian" ? undefined : "this test is about Meridian itself"
     }
