@@ -34,8 +34,8 @@ export interface Agent {
 }
 
 export interface Metrics {
-  /** Of all series of the name, summed. */
-  readonly sum: (name: string) => number
+  /** Of all series of the name, summed; of those only that have the label, written `operation="append"`. */
+  readonly sum: (name: string, label?: string) => number
 }
 
 export interface Sequencer {
@@ -48,8 +48,8 @@ export interface DatabaseCluster {
   readonly proxy: FaultProxy
   readonly cluster: Cluster
   readonly agents: readonly Agent[]
-  /** The agent that sequences in the newest epoch, as soon as one says so; of an epoch above `after`. */
-  readonly sequencer: (after?: number) => Promise<Sequencer>
+  /** The agent that sequences in the newest epoch, as soon as one of them says so; of an epoch above `after`. */
+  readonly sequencer: (after?: number, among?: readonly Agent[]) => Promise<Sequencer>
   readonly allReady: () => Promise<void>
   /** What the agents' supervisor wrote: everything that they log. */
   readonly log: () => string
@@ -74,7 +74,7 @@ export async function startDatabaseCluster(context: Context): Promise<DatabaseCl
     proxy,
     cluster,
     agents,
-    sequencer: async (after = 0) => await sequencerAmong(agents, after),
+    sequencer: async (after = 0, among = agents) => await sequencerAmong(among, after),
     allReady: async () => {
       for (const agent of agents) {
         await waitUntil(
@@ -162,11 +162,11 @@ function agentOf(cluster: Cluster, name: string, region: number): Agent {
 function metricsOf(text: string): Metrics {
   const lines = text.split("\n")
   return {
-    sum: (name) => {
-      const values = lines
-        .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
-        .map((line) => Number(line.split(" ").at(-1)))
-      assert(values.length > 0 && values.every(Number.isFinite), `no metric ${name}`)
+    sum: (name, label = "") => {
+      const series = lines.filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+      assert(series.length > 0, `no metric ${name}`)
+      const values = series.filter((line) => line.includes(label)).map((line) => Number(line.split(" ").at(-1)))
+      assert(values.every(Number.isFinite), `${name} has a value that is no number`)
       return values.reduce((sum, value) => sum + value, 0)
     }
   }

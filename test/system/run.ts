@@ -33,7 +33,7 @@ import { realInput } from "./real-input.ts"
 import { type Against, Requirements } from "./requirements.ts"
 import { segmentInspection } from "./segment-inspection.ts"
 import { type Context, type SystemTest } from "./system-test.ts"
-import { killedSequencer } from "./takeover.ts"
+import { frozenSequencer, killedSequencer } from "./takeover.ts"
 
 /** Short ones first: what is broken altogether shows early. */
 const tests: readonly SystemTest[] = [
@@ -55,6 +55,7 @@ const tests: readonly SystemTest[] = [
   regionOutageOnPostgres,
   totalOutageOnPostgres,
   killedSequencer,
+  frozenSequencer,
   benchmarkSmoke
 ]
 
