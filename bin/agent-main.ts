@@ -103,7 +103,7 @@ const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Ret
   const onWaiting = (reason: string): void => {
     notReady = () => [reason]
   }
-  const opened = yield* openMetadata({ topology, region, buckets, onWaiting })
+  const opened = yield* openMetadata({ topology, region, name, buckets, onWaiting })
   notReady = () => ["the agent is starting"]
   const metadata = instrument(opened.store)
   const running = Effect.gen(function* () {

@@ -11,6 +11,7 @@ import * as SqliteMetadata from "#backends/metadata/sqlite.ts"
 import { limits } from "#core/model/limits.ts"
 import { type Bucket } from "#core/ports/object-store.ts"
 import { MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
+import { APPLICATION_NAME } from "#regions/postgres-url.ts"
 import { endpointsFor, type MetadataLocation } from "#regions/topology-metadata.ts"
 import { type Topology } from "#regions/topology.ts"
 import { type CommandFailed, failed, invalid } from "./command-failed.ts"
@@ -27,6 +28,8 @@ export interface OpenOptions {
   readonly topology: Topology
   /** Of the agent: its own region's servers come first. */
   readonly region: string
+  /** Of the agent: what the server's lists of connections show. */
+  readonly name: string
   readonly buckets: ReadonlyArray<{ readonly bucket: Bucket }>
   /** Called while the database cannot be used, with the reason. */
   readonly onWaiting: (reason: string) => void
@@ -78,12 +81,17 @@ const rootText = (error: unknown): string => {
 /** Connects to nothing yet. Loaded when needed: a start without a server should not wait for the driver. */
 export const openPostgres = Effect.fnUntraced(function* (
   topology: Topology,
-  region: string
+  region: string,
+  agent?: string
 ): Effect.fn.Return<Postgres, never, Scope.Scope> {
   const { metadata, cluster, regions, home } = topology
   const servers = metadata.kind === "postgres" ? endpointsFor(metadata.endpoints, region) : []
+  const own = agent === undefined ? APPLICATION_NAME : `${APPLICATION_NAME} ${agent}`
+  const named = servers.map((server) =>
+    server.applicationName === APPLICATION_NAME ? { ...server, applicationName: own } : server
+  )
   const { open } = yield* Effect.promise(() => import("#backends/metadata/postgres.ts"))
-  return yield* open({ servers, cluster, placement: { regions: regions.map(({ name }) => name), home } })
+  return yield* open({ servers: named, cluster, placement: { regions: regions.map(({ name }) => name), home } })
 })
 
 /** What went wrong, for people: the cause knows field and fix. */
@@ -104,10 +112,10 @@ const openFile = Effect.fnUntraced(function* (
 })
 
 const openServer = Effect.fnUntraced(function* (
-  { topology, region, buckets, onWaiting }: OpenOptions,
+  { topology, region, name, buckets, onWaiting }: OpenOptions,
   migrate: "auto" | "manual"
 ): Effect.fn.Return<OpenedMetadata, never, Scope.Scope> {
-  const postgres = yield* openPostgres(topology, region)
+  const postgres = yield* openPostgres(topology, region, name)
   const onNew = (isStillNew: Effect.Effect<boolean, MetadataError>): Effect.Effect<void, MetadataError> =>
     refuseNewDatabase(buckets, isStillNew)
   let told: string | undefined

@@ -28,6 +28,9 @@ export interface PostgresLocation {
 
 export type TlsMode = "disable" | "prefer" | "require" | "verify-full"
 
+/** Where the URL gives no name; agents add theirs, so that the database's own lists of connections say whose they are. */
+export const APPLICATION_NAME = "meridian"
+
 export const POSTGRES_SCHEMES = ["postgres", "postgresql"] as const
 
 const TLS_MODES: ReadonlyArray<string> = [
@@ -128,6 +131,6 @@ const parametersOf = (query: string, directory: string): Parameters | string => 
     authorityFile: file("sslrootcert"),
     certificateFile: file("sslcert"),
     keyFile: file("sslkey"),
-    applicationName: given.get("application_name") ?? "meridian"
+    applicationName: given.get("application_name") ?? APPLICATION_NAME
   }
 }

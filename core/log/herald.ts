@@ -22,6 +22,8 @@ interface Mailbox {
   news: News | undefined
   relayTo: ReadonlyArray<number>
   inFlight: number
+  /** When it last took what it was told. */
+  answeredAtMs: number
   /** It is left alone until then. */
   quietUntilMs: number
 }
@@ -56,6 +58,12 @@ export class Herald {
   /** Word that the sequencer is there: small, and to each agent directly, so that nobody's silence hides it. */
   beat(news: Omit<News, "rows">): void {
     for (const member of this.others()) this.send(member, { ...news, rows: [] }, [])
+  }
+
+  /** Whether the agent takes what it is told, as one that is told often does all the time. */
+  isAnswering({ session }: LogMember): boolean {
+    const answeredAtMs = this.mailboxes.get(session)?.answeredAtMs ?? Number.NEGATIVE_INFINITY
+    return this.clock.currentTimeMillisUnsafe() - answeredAtMs < limits.sequencerSilentMs
   }
 
   /** Passes on what came for others too. */
@@ -102,9 +110,11 @@ export class Herald {
       Effect.timeoutOption(limits.tellTimeoutMs),
       Effect.match({ onFailure: () => false, onSuccess: (answer) => answer._tag === "Some" }),
       Effect.map((isTold) => {
+        const nowMs = this.clock.currentTimeMillisUnsafe()
         mailbox.inFlight -= 1
-        if (!isTold) {
-          mailbox.quietUntilMs = this.clock.currentTimeMillisUnsafe() + limits.tellRetryMs
+        if (isTold) mailbox.answeredAtMs = nowMs
+        else {
+          mailbox.quietUntilMs = nowMs + limits.tellRetryMs
           dropRows(mailbox)
           mailbox.news = undefined
         }
@@ -124,6 +134,7 @@ export class Herald {
       news: undefined,
       relayTo: [],
       inFlight: 0,
+      answeredAtMs: Number.NEGATIVE_INFINITY,
       quietUntilMs: 0
     }
     this.mailboxes.set(member.session, mailbox)

@@ -263,11 +263,12 @@ const watchSuccession = Effect.fnUntraced(function* (parts: Parts) {
     presence = presenceAfter(presence, peers.members(), nowMs)
     if (sequencer.isActing) {
       suspicion = undefined
-      const heir = heirAtHome(heirsOf(peers), presence, nowMs)
+      const heir = heirAtHome(heirsOf(parts), presence, { nowMs, epochSinceMs: parts.epochSinceMs })
       if (heir !== undefined) yield* handOver(parts, heir)
     } else if (!sequencer.isHolder) {
-      suspicion = suspect(suspicion, sightingOf(parts, startedAtMs), yield* Random.next)
-      if (suspicion === undefined) yield* askIfSilent(parts)
+      const sighting = sightingOf(parts, startedAtMs)
+      suspicion = suspect(suspicion, sighting, yield* Random.next)
+      if (suspicion === undefined) yield* askIfSilent(parts, sighting)
       else if (nowMs >= suspicion.takeOverAtMs) {
         if (!(yield* takeOver(parts, suspicion))) suspicion = retryLater(suspicion, nowMs, yield* Random.next)
       }
@@ -293,15 +294,15 @@ const sightingOf = (parts: Parts, startedAtMs: number): Sighting => {
   return { ...sighting, holder: isRefusing || hasLeft || isPredecessor ? "gone" : "there" }
 }
 
-/** One that is well but does not know this agent yet sends it no beats. */
-const askIfSilent = Effect.fnUntraced(function* (parts: Parts) {
+/** One that is well but does not know this agent yet sends it no beats. Its answer is not waited for when it is suspect anyway. */
+const askIfSilent = Effect.fnUntraced(function* (parts: Parts, { silentMs }: Sighting) {
   const { tail, peers, clock } = parts
   const { holder, epoch } = tail.fold
-  if (holder === undefined || clock.currentTimeMillisUnsafe() - parts.heardAtMs < limits.sequencerAskAfterMs) return
+  if (holder === undefined || silentMs < limits.sequencerAskAfterMs) return
   const member = peers.members().find(({ session }) => session === holder.session)
   if (member === undefined) return
   const pong = yield* peers.ping(member).pipe(
-    Effect.timeoutOption(limits.sequencerAskTimeoutMs),
+    Effect.timeoutOption(Math.min(limits.sequencerAskTimeoutMs, limits.sequencerSilentMs - silentMs)),
     Effect.catch((error) => {
       if (error.reason === "Gone") parts.submitter.routeFailure = { session: holder.session, reason: "Gone" }
       return Effect.succeedNone
@@ -323,9 +324,10 @@ const takeOver = Effect.fnUntraced(function* ({ tail, sequencer, peers }: Parts,
   return true
 })
 
-const heirsOf = (peers: LogPeers["Service"]): Heirs => ({
+const heirsOf = ({ peers, herald }: Parts): Heirs => ({
   self: peers.self,
   members: peers.members(),
+  isAnswering: (member) => herald.isAnswering(member),
   homeRegion: peers.homeRegion
 })
 
@@ -338,9 +340,9 @@ const handOver = Effect.fnUntraced(function* ({ tail, sequencer }: Parts, heir: 
 /** Without a word the others would miss the sequencer for a second. */
 const leave = (parts: Parts): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { tail, sequencer, peers } = parts
+    const { tail, sequencer } = parts
     if (!sequencer.isActing || tail.ended !== undefined) return Effect.void
-    const heir = heirOnLeaving(heirsOf(peers))
+    const heir = heirOnLeaving(heirsOf(parts))
     if (heir === undefined) return Effect.void
     return Effect.asVoid(Effect.timeoutOption(handOver(parts, heir), limits.handOverMs))
   })

@@ -52,31 +52,36 @@ export const presenceAfter = (before: Presence, members: ReadonlyArray<LogMember
 export interface Heirs {
   readonly self: LogMember
   readonly members: ReadonlyArray<LogMember>
+  /** Whether an agent has just answered: one that does not would cost everyone a takeover. */
+  readonly isAnswering: (member: LogMember) => boolean
   readonly homeRegion: string
 }
 
 const holderOf = ({ name, session, region }: LogMember): Holder => ({ name, session, region })
 
-/** To whom a sequencer away from home hands over: an agent at home that has been there for a while. */
+/**
+ * To whom a sequencer away from home hands over: an agent at home that answers, and has been there for a while and for as long
+ * as this epoch. One that was just replaced is still listed, and does not get the log back at its first word.
+ */
 export const heirAtHome = (
-  { self, members, homeRegion }: Heirs,
+  { self, members, isAnswering, homeRegion }: Heirs,
   presence: Presence,
-  nowMs: number
+  { nowMs, epochSinceMs }: { readonly nowMs: number; readonly epochSinceMs: number }
 ): Holder | undefined => {
   if (self.region === homeRegion) return undefined
-  const heir = members.find(
-    ({ region, session }) =>
-      region === homeRegion && nowMs - (presence.get(session) ?? nowMs) >= limits.sequencerHomeAfterMs
-  )
+  const heir = members.find((member) => {
+    const sinceMs = Math.max(presence.get(member.session) ?? nowMs, epochSinceMs)
+    return member.region === homeRegion && nowMs - sinceMs >= limits.sequencerHomeAfterMs && isAnswering(member)
+  })
   return heir === undefined ? undefined : holderOf(heir)
 }
 
-/** To whom a stopping sequencer hands over: at home first, then in its own region, then anywhere. */
-export const heirOnLeaving = ({ self, members, homeRegion }: Heirs): Holder | undefined => {
-  const others = members.filter(({ session }) => session !== self.session)
-  const heir =
-    others.find(({ region }) => region === homeRegion) ??
-    others.find(({ region }) => region === self.region) ??
-    others[0]
+/** To whom a stopping sequencer hands over: at home first, then in its own region, then anywhere; to one that answers, if any. */
+export const heirOnLeaving = ({ self, members, isAnswering, homeRegion }: Heirs): Holder | undefined => {
+  const rank = (member: LogMember): number =>
+    (isAnswering(member) ? 0 : 4) + (member.region === homeRegion ? 0 : member.region === self.region ? 1 : 2)
+  const [heir] = members
+    .filter(({ session }) => session !== self.session)
+    .toSorted((left, right) => rank(left) - rank(right))
   return heir === undefined ? undefined : holderOf(heir)
 }

@@ -190,6 +190,34 @@ export const OBSERVED = {
     "Runs of cached blocks that did not pass their check when they were first used; they are read again, never served."
   ),
   logSeq: observed("gauge", "meridian_log_seq", "{entry}", "Newest folded entry of the shard's commit log.", "shard"),
+  sequencerActing: observed(
+    "gauge",
+    "meridian_sequencer_acting",
+    "1",
+    "1 while this agent sequences the shard's commit log, as far as it knows: one that was cut off learns late of another.",
+    "shard"
+  ),
+  sequencerEpoch: observed(
+    "gauge",
+    "meridian_sequencer_epoch",
+    "{epoch}",
+    "Newest folded epoch of the shard's commit log; it grows with each change of the sequencer.",
+    "shard"
+  ),
+  sequencerWaiting: observed(
+    "gauge",
+    "meridian_sequencer_waiting",
+    "{command}",
+    "Commands of all agents that wait here, at the sequencer, for their entry.",
+    "shard"
+  ),
+  commandsUnsettled: observed(
+    "gauge",
+    "meridian_commands_unsettled",
+    "{command}",
+    "Commands of this agent that the sequencer has not settled yet.",
+    "shard"
+  ),
   metadataCalls: observed(
     "counter",
     "meridian_metadata_calls",

@@ -15,7 +15,7 @@ import {
   startPostgres
 } from "../peers/postgres/postgres.ts"
 import { build, bundle } from "./harness.ts"
-import { flowing, judge, startStreams } from "./outage.ts"
+import { flowing, judge, startStreams } from "./numbered-streams.ts"
 import { type Context, type SystemTest } from "./system-test.ts"
 
 const readyDeadlineMs = 30_000

@@ -175,7 +175,7 @@ function allAgentPids(dir: string): number[] {
 }
 
 /** A pid file may outlive its process, and the number may have gone to another one: only an agent counts. */
-function isAgent(pid: number): boolean {
+export function isAgent(pid: number): boolean {
   if (!Number.isSafeInteger(pid) || pid <= 1) return false
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("\0agent\0")
@@ -184,7 +184,7 @@ function isAgent(pid: number): boolean {
   }
 }
 
-async function killPids(pids: readonly number[]): Promise<void> {
+export async function killPids(pids: readonly number[]): Promise<void> {
   for (const pid of pids) {
     try {
       process.kill(pid, "SIGKILL")
