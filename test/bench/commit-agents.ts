@@ -44,6 +44,7 @@ export type Database =
 
 /** `flush`: one segment in each interval, whatever became of the last. `saturate`: so many under way at all times. */
 export type Load =
+  | { readonly kind: "none" }
   | { readonly kind: "flush"; readonly intervalMs: number; readonly runs: number }
   | { readonly kind: "saturate"; readonly inFlight: number; readonly runs: number }
 
@@ -215,19 +216,28 @@ const saturate = async (
   await Promise.all(Array.from({ length: load.inFlight }, one))
 }
 
-interface Stop {
-  isOver: boolean
+/** Until when the load lasts. */
+class Stop {
+  isOver = false
+  end: () => void = () => {}
+  readonly over = new Promise<void>((resolve) => {
+    this.end = () => {
+      this.isOver = true
+      resolve()
+    }
+  })
 }
 
 const newCount = (): Count => ({ latenciesMs: [], submitted: 0, answered: 0, failed: 0, refused: 0 })
 
 const measure = async (options: AgentsOptions, agents: ReadonlyArray<Agent>): Promise<AgentsFigures> => {
   const { load, warmUpMs, measureMs } = options
-  const until: Stop = { isOver: false }
+  const until = new Stop()
   let count = newCount()
-  const loads = agents.map((agent) =>
-    load.kind === "flush" ? flush(agent, load, until, () => count) : saturate(agent, load, until, () => count)
-  )
+  const loads = agents.map((agent) => {
+    if (load.kind === "none") return until.over
+    return load.kind === "flush" ? flush(agent, load, until, () => count) : saturate(agent, load, until, () => count)
+  })
   const running = Promise.all(loads)
   await Promise.race([delay(warmUpMs), running])
   const [lateness, before] = [monitorEventLoopDelay({ resolution: loopResolutionMs }), snapshot(agents)]
@@ -237,7 +247,7 @@ const measure = async (options: AgentsOptions, agents: ReadonlyArray<Agent>): Pr
   await Promise.race([delay(measureMs), running])
   const [after, counted] = [snapshot(agents), { ...count, latenciesMs: latenciesMs.slice() }]
   lateness.disable()
-  until.isOver = true
+  until.end()
   await running
   const { user, system } = process.cpuUsage(before.cpu)
   return {

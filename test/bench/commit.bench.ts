@@ -2,8 +2,8 @@
  * What a commit takes: its latency over an emulated wide-area network, with 3, 9 and 36 agents that flush every 250 ms; and
  * without a network how many a second the sequencer does, and what each costs it.
  *
- * Method: a real PostgreSQL; one process per region with its agents (commit-agents.ts, the product's own code), between them
- * and before the database the delays of wan.ts. A figure counts only while no process is short of processor: so each table
+ * Method: a real PostgreSQL; a process for the sequencer's agent, one per region for the others (commit-agents.ts, the
+ * product's own code), between them and before the database the delays of wan.ts. A figure counts only while no process is short of processor: so each table
  * says how busy the busiest event loop was, how late its timers were, and how idle the machine.
  *
  * node test/bench/commit.bench.ts [--quick] [--wan | --local]
@@ -152,14 +152,14 @@ class AgentsProcess {
 
 /** One process for each part of the agents; the first part's first agent begins, so the sequencer is in it. */
 const runAgents = async (
-  common: Omit<AgentsOptions, "here">,
-  parts: ReadonlyArray<AgentsOptions["here"]>,
+  common: Omit<AgentsOptions, "here" | "load">,
+  parts: ReadonlyArray<Pick<AgentsOptions, "here" | "load">>,
   logFile: string
 ): Promise<Round> => {
   const processes: Array<AgentsProcess> = []
   try {
-    for (const here of parts) {
-      const started = new AgentsProcess({ ...common, here }, logFile)
+    for (const part of parts) {
+      const started = new AgentsProcess({ ...common, ...part }, logFile)
       processes.push(started)
       if (processes.length === 1) await started.next("up")
     }
@@ -200,15 +200,27 @@ const overWan = async (
   times: Pick<AgentsOptions, "warmUpMs" | "measureMs">
 ): Promise<Figures> => {
   const rows = [
-    ["agents", "flush/s", "commits/s", ...REGIONS.map((region) => `${region} p50/p99`), "rows/s", "CPU", "loop", "late"]
+    [
+      "agents",
+      "flush/s",
+      "commits/s",
+      ...REGIONS.map((region) => `${region} p50/p99`),
+      "rows/s",
+      "cores",
+      "CPU",
+      "loop",
+      "late"
+    ]
   ]
   const all: Record<string, Figures> = {}
   for (const count of agentCounts) {
     const agents = await placesOf(count, REGIONS)
     const database: Database = { kind: "postgresql", url: await makeDatabase(server.url()) }
     const perRegion = count / REGIONS.length
-    const parts = REGIONS.map((_, index) => [index * perRegion, (index + 1) * perRegion] as const)
-    const common = { database, homeRegion: REGIONS[0], agents, wan: WAN, load: FLUSH, ...times }
+    // The sequencer's process has no other agents, whose folding would make it late.
+    const ends = [1, ...REGIONS.map((_, index) => (index + 1) * perRegion)].filter((end, index) => index < 1 || end > 1)
+    const parts = ends.map((end, index) => ({ here: [ends[index - 1] ?? 0, end] as const, load: FLUSH }))
+    const common = { database, homeRegion: REGIONS[0], agents, wan: WAN, ...times }
     const round = await runAgents(common, parts, join(dir, `wan-${count}.log`))
     checkRound(round)
     const { figures } = round
@@ -216,8 +228,10 @@ const overWan = async (
     const commits = total(figures.map((one) => perSecond(one.answered, one)))
     const logRows = perSecond(figures[0]!.rows, figures[0]!)
     const byRegion: Record<string, Figures> = {}
-    const cells = REGIONS.map((region, index) => {
-      const { latenciesMs } = figures[index]!
+    const cells = REGIONS.map((region) => {
+      const latenciesMs = figures.flatMap((one, index) =>
+        agents[parts[index]!.here[0]]!.region === region ? one.latenciesMs : []
+      )
       const [p50Ms, p99Ms] = [0.5, 0.99].map((part) => rounded(quantile(latenciesMs, part), 0)) as [number, number]
       byRegion[region] = { p50Ms, p99Ms }
       return `${p50Ms}/${p99Ms}`
@@ -232,45 +246,63 @@ const overWan = async (
     }
     const loop = percent(Math.max(...figures.map(({ loopBusy }) => loopBusy)))
     const late = `${Math.max(...figures.map(({ loopLateP99Ms }) => loopLateP99Ms)).toFixed(0)} ms`
-    const machine = [percent(round.machineBusy), loop, late]
+    const cores = total(figures.map(({ cpuMs, elapsedMs }) => cpuMs / elapsedMs))
+    const machine = [cores.toFixed(1), percent(round.machineBusy), loop, late]
     rows.push([String(count), offered.toFixed(1), commits.toFixed(1), ...cells, logRows.toFixed(1), ...machine])
     const design = DESIGN[count]
     if (design !== undefined)
-      rows.push(["  design", "", "", ...REGIONS.map((region) => design[region]), "", "", "", ""])
+      rows.push(["  design", "", "", ...REGIONS.map((region) => design[region]), "", "", "", "", ""])
   }
   printTable(rows)
-  console.log("  ms; CPU: all processors of the machine; loop, late: the busiest event loop, and how late it is (p99)")
+  console.log(
+    "  ms; cores: that the agents' processes used; CPU: the whole machine, whatever else it did, of all its cores;"
+  )
+  console.log("  loop, late: the busiest event loop, and how late its timers were (p99)")
   return all
 }
+
+/** Whose commands come: the sequencer's own agent's, or those of so many others. */
+const SUBMITTERS = [
+  ["its own", 0],
+  ["3 others", 3],
+  ["9 others", 9]
+] as const
 
 const atOnePlace = async (
   databases: ReadonlyArray<readonly [name: string, make: (name: string) => Promise<Database>]>,
   dir: string,
-  agentCounts: ReadonlyArray<number>,
+  submitters: ReadonlyArray<(typeof SUBMITTERS)[number]>,
   times: Pick<AgentsOptions, "warmUpMs" | "measureMs">
 ): Promise<Figures> => {
-  const rows = [
-    ["database", "runs", "agents", "commits/s", "rows/s", "p50 ms", "p99 ms", "us/commit", "us/run", "CPU", "loop"]
-  ]
+  const columns = ["commits/s", "rows/s", "p50 ms", "p99 ms", "us/commit", "us/batch", "CPU", "loop"]
+  const rows = [["database", "batches", "submitter", ...columns]]
   const all: Record<string, Figures> = {}
   for (const [name, make] of databases) {
     for (const runs of [1, 50]) {
-      for (const count of agentCounts) {
-        const database = await make(`${runs}-${count}`)
-        const agents = await placesOf(count, ["local"])
-        const parts = count === 1 ? [[0, 1] as const] : [[0, 1] as const, [1, count] as const]
+      for (const [who, others] of submitters) {
+        const database = await make(`${runs}-${others}`)
+        const agents = await placesOf(1 + others, ["local"])
         const load = { kind: "saturate", inFlight: IN_FLIGHT, runs } as const
-        const common = { database, homeRegion: "local", agents, wan: NO_WAN, load, ...times }
-        const round = await runAgents(common, parts, join(dir, `${name}-${runs}-${count}.log`))
+        const parts: ReadonlyArray<Pick<AgentsOptions, "here" | "load">> =
+          others === 0
+            ? [{ here: [0, 1], load }]
+            : [
+                { here: [0, 1], load: { kind: "none" } },
+                { here: [1, 1 + others], load }
+              ]
+        const common = { database, homeRegion: "local", agents, wan: NO_WAN, ...times }
+        const round = await runAgents(common, parts, join(dir, `${name}-${runs}-${others}.log`))
         checkRound(round)
-        const { figures } = round
-        const [sequencer] = figures as [AgentsFigures]
-        const commits = total(figures.map((one) => perSecond(one.answered, one)))
+        const [sequencer] = round.figures as [AgentsFigures]
+        const submitting = round.figures.at(-1)!
+        const commits = perSecond(submitting.answered, submitting)
         const cpuUs = (sequencer.cpuMs * 1_000) / ((commits * sequencer.elapsedMs) / 1_000)
-        const latenciesMs = figures.flatMap((one) => one.latenciesMs)
-        const [p50Ms, p99Ms] = [0.5, 0.99].map((part) => rounded(quantile(latenciesMs, part), 1)) as [number, number]
+        const [p50Ms, p99Ms] = [0.5, 0.99].map((part) => rounded(quantile(submitting.latenciesMs, part), 1)) as [
+          number,
+          number
+        ]
         const rowsPerSecond = perSecond(sequencer.rows, sequencer)
-        all[`${name}-${runs}-runs-${count}-agents`] = {
+        all[`${name}-${runs}-${who.replace(" ", "-")}`] = {
           commitsPerSecond: rounded(commits, 0),
           rowsPerSecond: rounded(rowsPerSecond, 0),
           p50Ms,
@@ -278,16 +310,15 @@ const atOnePlace = async (
           sequencerMicrosecondsPerCommit: rounded(cpuUs, 0),
           machineBusy: rounded(round.machineBusy)
         }
-        const cells = [runs, count, commits.toFixed(0), rowsPerSecond.toFixed(0), p50Ms, p99Ms, cpuUs.toFixed(0)]
-        const perRun = (cpuUs / runs).toFixed(1)
+        const cells = [runs, who, commits.toFixed(0), rowsPerSecond.toFixed(0), p50Ms, p99Ms, cpuUs.toFixed(0)]
         const machine = [percent(round.machineBusy), percent(sequencer.loopBusy)]
-        rows.push([name, ...cells, perRun, ...machine].map(String))
+        rows.push([name, ...cells, (cpuUs / runs).toFixed(1), ...machine].map(String))
       }
     }
   }
   printTable(rows)
   console.log(
-    "  us: processor time of the sequencer's process, its own share of the load included; loop: its event loop"
+    "  batches: of one commit; us: processor time of the sequencer's process, database thread and own load included"
   )
   return all
 }
@@ -322,7 +353,7 @@ export const run = async ({ quick = false, part }: Options = {}): Promise<Figure
       const databases: Array<Parameters<typeof atOnePlace>[0][number]> = [["sqlite", onFile]]
       if (server === undefined) console.log(`  on PostgreSQL: left out: ${missing}`)
       else databases.push(["postgresql", () => onServer(server)])
-      figures["local"] = await atOnePlace(databases, dir, quick ? [3] : [1, 3, 9], times)
+      figures["local"] = await atOnePlace(databases, dir, quick ? [SUBMITTERS[1]] : SUBMITTERS, times)
     }
   } catch (error) {
     throw new Error(`${String(error)}\n  logs stay in ${dir}`, { cause: error })
