@@ -20,10 +20,19 @@ import { memory } from "./memory.ts"
 import { partitions } from "./partitions.ts"
 import { produceConsume } from "./produce-consume.ts"
 import { startUp } from "./start-up.ts"
+import { takeover } from "./takeover.ts"
 
 const suffix = ".bench.ts"
 const microDeadlineMs = 300_000
-const benchmarks: readonly Benchmark[] = [startUp, latency, produceConsume, partitions, memory, ...microBenchmarks()]
+const benchmarks: readonly Benchmark[] = [
+  startUp,
+  latency,
+  produceConsume,
+  partitions,
+  memory,
+  takeover,
+  ...microBenchmarks()
+]
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({

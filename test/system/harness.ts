@@ -22,6 +22,8 @@ export interface ClusterOptions {
   readonly restart?: "always" | "never"
   /** "npm" starts by `npm start`, as a user does; "program" the bundle itself, which a kill ends at once. */
   readonly by?: "npm" | "program"
+  /** URL of a database server; a file in the playground's folder where there is none. */
+  readonly metadata?: string
 }
 
 export interface Cluster {
@@ -123,6 +125,7 @@ async function launch(
   const { options } = place
   const flags = ["--dir", place.dir, "--port-base", String(place.port), "--http-port-base", String(place.httpPort)]
   if (options.agentsPerRegion !== undefined) flags.push("--agents-per-region", String(options.agentsPerRegion))
+  if (options.metadata !== undefined) flags.push("--metadata", options.metadata)
   if (options.restart === "never") flags.push("--no-restart")
   let heard = ""
   const settings = {
