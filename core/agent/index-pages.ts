@@ -15,7 +15,7 @@ import { Clock, Context, Deferred, Effect, type Exit, Layer, Schema, type Scope,
 import { CommitLog } from "#core/log/commit-log.ts"
 import { type FoldState, type PartitionState } from "#core/log/fold.ts"
 import { type DecodedPage, decodeIndexPage } from "#core/log/index-page.ts"
-import { guarded } from "#core/log/log-tail.ts"
+import { guarded } from "#core/log/store-call.ts"
 import { limits } from "#core/model/limits.ts"
 import { type IndexPage, type IndexPageQuery, MetadataStore } from "#core/ports/metadata-store.ts"
 

@@ -9,9 +9,10 @@ import { Cause, Clock, Context, Effect, Layer, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { type MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
-import { type CommitLogError } from "./commit-log.ts"
+import { type CommitLogError, unavailable } from "./commit-log.ts"
 import { encodeEntry } from "./entry.ts"
-import { backoff, LogTail, unavailable } from "./log-tail.ts"
+import { LogTail } from "./log-tail.ts"
+import { backoff } from "./store-call.ts"
 import { SlotWriter } from "./slot-writer.ts"
 
 export interface FoldedLogOptions {

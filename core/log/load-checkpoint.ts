@@ -9,7 +9,7 @@ import { Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type CheckpointInfo, type MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
 import { checkCheckpoint, CheckpointError, type FoldCheckpoint } from "./checkpoint.ts"
-import { guarded } from "./log-tail.ts"
+import { guarded } from "./store-call.ts"
 
 type Store = MetadataStore["Service"]
 

@@ -5,14 +5,15 @@
  * barrier is answered with a tail that was read after it was asked for. A fold that stopped stays stopped: everyone who
  * waits and everyone who comes is told.
  */
-import { type Clock, Deferred, Effect, Exit, Latch, Random, Result } from "effect"
+import { type Clock, Deferred, Effect, Exit, Latch, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 import { type LogRow, MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
-import { CommitLogError } from "./commit-log.ts"
+import { CommitLogError, unavailable } from "./commit-log.ts"
 import { restoreFold } from "./checkpoint.ts"
 import { applyRow, createFold, type Fold, type Folded, FoldStopped } from "./fold.ts"
 import { loadNewestCheckpoint } from "./load-checkpoint.ts"
+import { backoff, guarded } from "./store-call.ts"
 
 /** A slot that someone tries to take: decided when its row is folded. */
 export interface WatchedSlot {
@@ -316,28 +317,6 @@ const decide = (slot: WatchedSlot, outcome: Exclude<WatchedSlot["outcome"], "unk
 }
 
 const UNREPORTED_MAX = 16
-const BACKOFF_FIRST_MS = 10
-
-/** Pauses longer with each failure, by chance shorter, at most limits.logBackoffMaxMs. */
-export const backoff = (failures: number): Effect.Effect<void> => {
-  const longestMs = Math.min(limits.logBackoffMaxMs, BACKOFF_FIRST_MS * 2 ** Math.min(failures - 1, 20))
-  return Effect.flatMap(Random.nextIntBetween(longestMs / 2, longestMs), Effect.sleep)
-}
-
-/** Gives up a call that even its adapter does not end. */
-export const guarded = <A>(operation: string, call: Effect.Effect<A, MetadataError>): Effect.Effect<A, MetadataError> =>
-  Effect.timeoutOrElse(call, {
-    duration: limits.metadataHungMs,
-    orElse: () => {
-      const cause = new Error(`no answer within ${limits.metadataHungMs} ms`)
-      const outcome = operation === "append" ? "indefinite" : "definite"
-      return Effect.fail(new MetadataError({ reason: "TimedOut", outcome, operation, cause }))
-    }
-  })
-
-export const unavailable = (outcome: "definite" | "indefinite", cause: unknown): CommitLogError =>
-  new CommitLogError({ reason: "Unavailable", outcome, cause })
-
 const tooManyBarriers = (): CommitLogError => {
   const cause = new Error(`${limits.barriersWaiting} callers wait for the log's tail`)
   return new CommitLogError({ reason: "Overloaded", outcome: "definite", cause })

@@ -30,7 +30,7 @@ import { type CommitLogError } from "./commit-log.ts"
 import { type Fold, type TopicLog } from "./fold.ts"
 import { encodeIndexPage } from "./index-page.ts"
 import { readCheckpoint } from "./load-checkpoint.ts"
-import { guarded } from "./log-tail.ts"
+import { guarded } from "./store-call.ts"
 import { type PartitionLog } from "./partition-log.ts"
 
 export interface MaterializerOptions {

@@ -11,7 +11,8 @@ import { Effect, Latch, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type Entropy } from "#core/ports/entropy.ts"
 import { type LogRow, type MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
-import { backoff, guarded, type LogTail, type WatchedSlot } from "./log-tail.ts"
+import { type LogTail, type WatchedSlot } from "./log-tail.ts"
+import { backoff, guarded } from "./store-call.ts"
 
 /**
  * `mine`: the row is in the log, valid, and folded here. `lost`: it had no effect, because another row has the slot or its

@@ -12,10 +12,10 @@ import { limits } from "#core/model/limits.ts"
 import { type Command } from "./command.ts"
 import { decodeAnswer, encodeCommand } from "./command-bytes.ts"
 import { type Outcome, type Submission } from "./command-queue.ts"
-import { CommitLogError } from "./commit-log.ts"
+import { CommitLogError, unavailable } from "./commit-log.ts"
 import { type Answer } from "./judge.ts"
 import { type LogMember, type LogPeerError, type LogPeers, type SubmitReply } from "./log-peers.ts"
-import { type LogTail, unavailable } from "./log-tail.ts"
+import { type LogTail } from "./log-tail.ts"
 import { type Sequencer } from "./sequencer.ts"
 
 export type SubmitOutcome =

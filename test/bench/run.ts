@@ -21,6 +21,7 @@ import { memory } from "./memory.ts"
 import { partitions } from "./partitions.ts"
 import { produceConsume } from "./produce-consume.ts"
 import { startUp } from "./start-up.ts"
+import { takeover } from "./takeover.ts"
 
 const suffix = ".bench.ts"
 const microDeadlineMs = 300_000
@@ -31,6 +32,7 @@ const benchmarks: readonly Benchmark[] = [
   produceConsume,
   partitions,
   memory,
+  takeover,
   ...microBenchmarks()
 ]
 
