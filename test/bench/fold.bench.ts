@@ -180,7 +180,10 @@ function inProcess(...args: ReadonlyArray<string>): Promise<Figures> {
 export async function run(options: { readonly quick?: boolean } = {}): Promise<Figures> {
   const rounds = options.quick === true ? "3" : "15"
   const memory = { ...(await inProcess("idle")), ...(await inProcess("emptied")) }
-  printTable([["memory of a fold", "bytes"], ...Object.entries(memory).map(([name, value]) => [name, JSON.stringify(value)])])
+  printTable([
+    ["memory of a fold", "bytes"],
+    ...Object.entries(memory).map(([name, value]) => [name, JSON.stringify(value)])
+  ])
   const checkpoints = {
     idle: await inProcess("checkpoint", "10000", "100", rounds),
     busy: await inProcess("checkpoint", "200000", "10000", rounds),
