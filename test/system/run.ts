@@ -16,6 +16,7 @@ import { parseArgs } from "node:util"
 import { killAll } from "../peers/child-process.ts"
 import { benchmarkSmoke } from "./benchmark-smoke.ts"
 import { confluentKafka, franzGo, javaConsole, kafkajs, platformatic } from "./clients.ts"
+import { killedDatabase } from "./database-outage.ts"
 import { differential } from "./differential.ts"
 import { type Cluster, startCluster } from "./harness.ts"
 import { kafkaTools } from "./kafka-tools.ts"
@@ -56,6 +57,7 @@ const tests: readonly SystemTest[] = [
   totalOutageOnPostgres,
   killedSequencer,
   frozenSequencer,
+  killedDatabase,
   benchmarkSmoke
 ]
 
