@@ -1,5 +1,6 @@
 /**
- * The database goes away under load: killed and started again at once, and after a pause; and cut off from the sequencer alone.
+ * The database goes away under load: killed and started again at once, and after a pause; cut off from the sequencer alone;
+ * and its connections are reset around commits while sequencers are lost, so that nobody knows whether an append took effect.
  *
  * While it is away nothing is acknowledged, agents hold no more memory, /ready says why and /live stays true, and each of them
  * says so once, not at each attempt. Afterwards everything goes on by itself.
@@ -9,13 +10,17 @@ import { delay, waitUntil } from "../peers/child-process.ts"
 import { type Agent, type DatabaseCluster, startDatabaseCluster } from "./database-cluster.ts"
 import { flowing, oneInEachRegion, startStreams, type Stream } from "./numbered-streams.ts"
 import { type Context, type SystemTest } from "./system-test.ts"
-import { enough, judgeAll, recordsPerSecond, seconds } from "./takeover.ts"
+import { seededRandom } from "./seeded-random.ts"
+import { enough, judgeAll, loseSequencer, recordsPerSecond, seconds, tellLoss } from "./takeover.ts"
 
 /** Longer than the database's silence may last before an agent is not ready. */
 const awayMs = 9_000
 const notReadyDeadlineMs = 8_000
 /** What had been settled before may arrive so much later. */
 const onTheWayMs = 500
+const cutTakeoverMsMax = 10_000
+const resetChance = 0.15
+const resetsMin = 10
 const growthMiBMax = 96
 /** Of one agent and outage: each kind of event, at level warning or above. */
 const sameWarningsMax = 2
@@ -37,6 +42,62 @@ export const killedDatabase: SystemTest = {
       pids,
       "no agent has ended over it"
     )
+    await judgeAll(context, database, streams)
+  }
+}
+
+export const cutSequencer: SystemTest = {
+  name: "database-outage: the sequencer alone is cut off",
+  needs: ["postgresql", "kcat", "kafka", "confluent-kafka", "meridian"],
+  deadlineMs: 300_000,
+  run: async (context) => {
+    const database = await startDatabaseCluster(context)
+    const streams = await startStreams(context, database.cluster, { plans: oneInEachRegion, recordsPerSecond, enough })
+    for (const kind of ["refuse", "hang"] as const) {
+      const { proxy, log } = database
+      const logBefore = log().length
+      const loss = await loseSequencer(database, `database connections ${kind}`, ({ application }) =>
+        proxy.setFor(application, { kind })
+      )
+      const { lost, takeoverMs } = loss
+      await flowing(
+        streams.filter(({ region }) => region !== lost.region),
+        enough
+      )
+      await notReady(lost)
+      proxy.setFor(lost.application, undefined)
+      await flowing(streams, enough)
+      tellLoss(context, streams, loss)
+      assert(takeoverMs <= cutTakeoverMsMax, `nobody took over for ${seconds(takeoverMs)}`)
+      requireQuiet(context, log().slice(logBefore))
+      await database.allReady()
+    }
+    await judgeAll(context, database, streams)
+  }
+}
+
+export const resetConnections: SystemTest = {
+  name: "database-outage: connections are reset around commits, and sequencers are lost",
+  needs: ["postgresql", "kcat", "kafka", "confluent-kafka", "meridian"],
+  deadlineMs: 300_000,
+  run: async (context) => {
+    const random = seededRandom(context)
+    const database = await startDatabaseCluster(context)
+    const { proxy } = database
+    const streams = await startStreams(context, database.cluster, { plans: oneInEachRegion, recordsPerSecond, enough })
+    proxy.set({ kind: "resets", statement: "append", chance: resetChance, random })
+    for (const signal of ["SIGKILL", "SIGSTOP", "SIGKILL"] as const) {
+      await delay(random() * 1_000)
+      const loss = await loseSequencer(database, signal, (agent) => agent.signal(signal))
+      if (signal === "SIGSTOP") loss.lost.signal("SIGCONT")
+      await flowing(streams, enough)
+      tellLoss(context, streams, loss)
+      await database.allReady()
+    }
+    proxy.set({ kind: "pass" })
+    const { before, after } = proxy.resets()
+    context.say(`${before} appends were cut off before they reached the server, ${after} before their answer came back`)
+    assert(before >= resetsMin && after >= resetsMin, "too few resets to say anything")
     await judgeAll(context, database, streams)
   }
 }

@@ -16,7 +16,7 @@ import { parseArgs } from "node:util"
 import { killAll } from "../peers/child-process.ts"
 import { benchmarkSmoke } from "./benchmark-smoke.ts"
 import { confluentKafka, franzGo, javaConsole, kafkajs, platformatic } from "./clients.ts"
-import { killedDatabase } from "./database-outage.ts"
+import { cutSequencer, killedDatabase, resetConnections } from "./database-outage.ts"
 import { differential } from "./differential.ts"
 import { type Cluster, startCluster } from "./harness.ts"
 import { kafkaTools } from "./kafka-tools.ts"
@@ -58,6 +58,8 @@ const tests: readonly SystemTest[] = [
   killedSequencer,
   frozenSequencer,
   killedDatabase,
+  cutSequencer,
+  resetConnections,
   benchmarkSmoke
 ]
 
