@@ -246,6 +246,8 @@ export const limits = {
   producerIdExpirationMs: 86_400_000,
   /** A command that is not settled so long after it was submitted is answered so. */
   commandSettleMs: 30_000,
+  /** What fails again and again is told to people when it has lasted for so long. */
+  failureToldMs: 1_000,
   /** Longest pause between attempts to append or to read the log while the database fails. */
   logBackoffMaxMs: 1_000,
   /** Commands of one agent that are not settled; more are refused. */
@@ -253,7 +255,7 @@ export const limits = {
   /** The sequencer tells all agents what it appended, and so often that it is there. */
   sequencerBeatMs: 200,
   /** A sequencer that was not heard of for so long may be replaced. */
-  sequencerSilentMs: 1_200,
+  sequencerSilentMs: 1_000,
   /** One that was not heard of for so long is asked, and waited for so long. */
   sequencerAskAfterMs: 500,
   sequencerAskTimeoutMs: 500,
