@@ -19,6 +19,7 @@ import { makeMaterializer, type MaterializerOptions } from "./materializer.ts"
 import { LogPeers, type Pong, type SubmitReply, type Tidings } from "./log-peers.ts"
 import { type LogTail } from "./log-tail.ts"
 import { Sequencer } from "./sequencer.ts"
+import { backoff, guarded } from "./store-call.ts"
 import { Submitter } from "./submitter.ts"
 import {
   heirAtHome,
@@ -129,7 +130,8 @@ export const make = Effect.fnUntraced(function* (
     shard: tail.fold.shard,
     options: { homeRegion: peers.homeRegion, ...options.materializer }
   })
-  yield* Effect.forkScoped(guardedLoop(tail, whileActing(parts, materializer.run)))
+  const work = Effect.andThen(noteEpoch(parts, store), materializer.run)
+  yield* Effect.forkScoped(guardedLoop(tail, whileActing(parts, work)))
   // Last, so that it comes first: handing over needs the loops.
   yield* Effect.addFinalizer(() => leave(parts))
   return Context.make(
@@ -239,6 +241,23 @@ const beat = Effect.fnUntraced(function* ({ tail, sequencer, herald }: Parts) {
   while (tail.ended === undefined) {
     if (isGettingOn(sequencer)) herald.beat(wordOf(tail))
     yield* Effect.sleep(limits.sequencerBeatMs)
+  }
+})
+
+/** For people who look at the database. */
+const noteEpoch = Effect.fnUntraced(function* ({ tail, peers }: Parts, store: FoldedLog["Service"]["store"]) {
+  for (let attempt = 1; ; attempt += 1) {
+    const { shard, epoch } = tail.fold
+    const noted = yield* Effect.result(
+      Effect.flatMap(guarded("shardNotes", store.shardNotes), (notes) => {
+        const trimmedSeq = notes.find((note) => note.shard === shard)?.trimmedSeq ?? 0
+        const { name: holder, region: holderRegion } = peers.self
+        const note = { shard, epoch, holder, holderRegion, homeRegion: peers.homeRegion, trimmedSeq }
+        return guarded("noteShard", store.noteShard(note))
+      })
+    )
+    if (noted._tag === "Success") return
+    yield* backoff(attempt)
   }
 })
 

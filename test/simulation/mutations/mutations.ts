@@ -286,7 +286,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
       }
     ],
     scenario: "kills",
-    caughtBy: ["chain"]
+    caughtBy: ["chain", "healthy"]
   },
   {
     name: "sent-again-in-any-order",
