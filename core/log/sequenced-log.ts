@@ -89,6 +89,10 @@ interface Parts {
   /** When anything was last heard of the sequencer of this epoch, and when the epoch was folded. */
   heardAtMs: number
   epochSinceMs: number
+  /** The epoch in which this agent sequences, as people were told. */
+  toldEpoch: number | undefined
+  /** Session of the agent to which it hands the log over. */
+  heirSession: string | undefined
 }
 
 export const make = Effect.fnUntraced(function* (
@@ -111,7 +115,9 @@ export const make = Effect.fnUntraced(function* (
     peers,
     clock,
     heardAtMs: Number.NEGATIVE_INFINITY,
-    epochSinceMs: nowMs
+    epochSinceMs: nowMs,
+    toldEpoch: undefined,
+    heirSession: undefined
   }
   tail.onEpoch(() => {
     parts.epochSinceMs = clock.currentTimeMillisUnsafe()
@@ -278,6 +284,7 @@ const watchSuccession = Effect.fnUntraced(function* (parts: Parts) {
   let suspicion: Suspicion | undefined
   let presence: Presence = new Map()
   while (tail.ended === undefined) {
+    yield* tellChange(parts)
     const nowMs = clock.currentTimeMillisUnsafe()
     presence = presenceAfter(presence, peers.members(), nowMs)
     if (sequencer.isActing) {
@@ -337,11 +344,24 @@ const takeOver = Effect.fnUntraced(function* ({ tail, sequencer, peers }: Parts,
   const isReached = yield* Effect.match(tail.barrier, { onFailure: () => false, onSuccess: () => true })
   if (!isReached || tail.fold.epoch !== epoch) return false
   const { name, region, session } = peers.self
-  const begun = yield* sequencer.beginEpoch({ name, region, session })
-  if (begun !== "begun") return false
-  yield* Effect.logInfo("this agent sequences the log now", { shard: tail.fold.shard, epoch: tail.fold.epoch })
-  return true
+  return (yield* sequencer.beginEpoch({ name, region, session })) === "begun"
 })
+
+const tellChange = (parts: Parts): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { sequencer, toldEpoch, heirSession } = parts
+    const { shard, epoch, holder } = parts.tail.fold
+    if (sequencer.isActing) {
+      if (toldEpoch === epoch) return Effect.void
+      parts.toldEpoch = epoch
+      parts.heirSession = undefined
+      return Effect.logInfo("this agent sequences the log now", { shard, epoch })
+    }
+    if (toldEpoch === undefined || sequencer.isHolder) return Effect.void
+    parts.toldEpoch = undefined
+    if (holder?.session === heirSession) return Effect.void
+    return Effect.logWarning("another agent has taken the log over", { shard, epoch, by: holder?.name })
+  })
 
 const heirsOf = ({ peers, herald }: Parts): Heirs => ({
   self: peers.self,
@@ -350,7 +370,9 @@ const heirsOf = ({ peers, herald }: Parts): Heirs => ({
   homeRegion: peers.homeRegion
 })
 
-const handOver = Effect.fnUntraced(function* ({ tail, sequencer }: Parts, heir: Holder) {
+const handOver = Effect.fnUntraced(function* (parts: Parts, heir: Holder) {
+  const { tail, sequencer } = parts
+  parts.heirSession = heir.session
   const begun = yield* sequencer.beginEpoch(heir)
   if (begun === "not-begun") return
   yield* Effect.logInfo("the log is handed over", { shard: tail.fold.shard, epoch: tail.fold.epoch, to: heir.name })
