@@ -147,7 +147,8 @@ const keepAlive = Effect.fnUntraced(function* (membership: {
       yield* Deferred.succeed(superseded, undefined)
       return
     }
-    yield* refresh(store, state, ttlMs)
+    const isFresh = yield* refresh(store, state, ttlMs)
+    if (isFresh && renewed === "renewed") yield* tellEnd(state)
   }
 })
 
@@ -159,7 +160,6 @@ const renew = (store: Store, state: State, ttlMs: number): Effect.Effect<"renewe
       return Effect.clockWith((clock) =>
         Effect.sync(() => {
           state.renewedAtMs = clock.currentTimeMillisUnsafe()
-          state.outage = "none"
           return answer.value
         })
       )
@@ -167,35 +167,44 @@ const renew = (store: Store, state: State, ttlMs: number): Effect.Effect<"renewe
     Effect.catch((error) => tellOutage(state, error.message).pipe(Effect.as("failed" as const)))
   )
 
-const refresh = (store: Store, state: State, ttlMs: number): Effect.Effect<void> =>
+/** Whether the list was read. */
+const refresh = (store: Store, state: State, ttlMs: number): Effect.Effect<boolean> =>
   Effect.flatMap(Clock.currentTimeMillis, (askedAtMs) => refreshAsked(store, state, { ttlMs, askedAtMs }))
 
 const refreshAsked = (
   store: Store,
   state: State,
   { ttlMs, askedAtMs }: { readonly ttlMs: number; readonly askedAtMs: number }
-): Effect.Effect<void> =>
+): Effect.Effect<boolean> =>
   store.agents.pipe(
     Effect.timeoutOption(ttlMs),
     Effect.flatMap((answer) => {
-      if (answer._tag === "None") return tellOutage(state, "no answer in time")
+      if (answer._tag === "None") return Effect.as(tellOutage(state, "no answer in time"), false)
       return Effect.sync(() => {
         state.askedAtMs = askedAtMs
         const others = answer.value.filter((agent) => agent.name !== state.self.name)
         const agents = [...others, state.self].toSorted((left, right) => left.nodeId - right.nodeId)
         // Clients' addresses keep their objects while nothing changed, so that nothing is made anew each second.
-        if (isEqualList(state.agents, agents)) return
-        state.agents = agents
-        state.brokers = brokersOfRegion(agents, state.self)
+        if (!isEqualList(state.agents, agents)) {
+          state.agents = agents
+          state.brokers = brokersOfRegion(agents, state.self)
+        }
+        return true
       })
     }),
-    Effect.catch((error) => tellOutage(state, error.message))
+    Effect.catch((error) => Effect.as(tellOutage(state, error.message), false))
   )
 
 const tellOutage = (state: State, reason: string): Effect.Effect<void> => {
   if (state.outage === "told") return Effect.void
   state.outage = "told"
-  return Effect.logWarning("the database does not answer: the list of agents is kept as it was", reason)
+  return Effect.logWarning("the database does not answer: the list of agents is kept as it was", { why: reason })
+}
+
+const tellEnd = (state: State): Effect.Effect<void> => {
+  if (state.outage === "none") return Effect.void
+  state.outage = "none"
+  return Effect.logInfo("the list of agents is read again", { agents: state.agents.length })
 }
 
 const isEqualList = (left: ReadonlyArray<AgentRecord>, right: ReadonlyArray<AgentRecord>): boolean =>

@@ -17,6 +17,7 @@ import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { type QuorumNotReached, SegmentStore } from "#core/ports/segment-store.ts"
+import { LostBatches } from "./lost-batches.ts"
 import { type SealedSegment, SegmentBuilder } from "#core/segment/segment-builder.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
 
@@ -113,6 +114,7 @@ interface BufferState {
   readonly closedEarly: Array<OpenSegment>
   current: OpenSegment
   previous: Turn
+  readonly lost: LostBatches
 }
 
 const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
@@ -133,7 +135,8 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
     flying: new Set(),
     closedEarly: [],
     current: open(),
-    previous: first
+    previous: first,
+    lost: new LostBatches()
   }
   yield* state.metrics.observe("segmentsInFlight", () => [{ value: state.inFlight }])
   yield* Effect.forkScoped(flushForever(state))
@@ -145,6 +148,12 @@ const append = (state: BufferState, batches: ReadonlyArray<PendingBatch>, listen
   const group: Group = { outcomes: [], unsettled: batches.length, unreleased: batches.length, listener }
   for (let index = 0; index < batches.length; index++) {
     const batch = batches[index]!
+    if (state.lost.isBehindLost(batch, state.log.fold)) {
+      group.outcomes[index] = behindLost()
+      group.unsettled--
+      group.unreleased--
+      continue
+    }
     if (state.current.builder.byteLength >= state.options.segmentBytes || state.current.doom !== undefined) {
       closeEarly(state)
     }
@@ -154,6 +163,9 @@ const append = (state: BufferState, batches: ReadonlyArray<PendingBatch>, listen
     }
     state.current.waiting.push({ group, index, batch })
   }
+  if (group.unsettled === 0) listener.settled(group.outcomes)
+  if (group.unreleased === 0) listener.released()
+  if (state.current.builder.isEmpty && state.closedEarly.length === 0) return
   if (state.closedEarly.length > 0 || state.current.builder.byteLength >= state.options.segmentBytes) {
     state.full.openUnsafe()
   }
@@ -340,18 +352,22 @@ const tellRefused = Effect.fnUntraced(function* (
  * not known may begin anywhere; the first, sent again, would then be out of order for ever. So what was handed in behind a
  * lost batch by the same producer is lost as well, surely and retriably, and comes again in order.
  */
+const behindLost = (): CommitLogError =>
+  new CommitLogError({
+    reason: "Unavailable",
+    outcome: "definite",
+    cause: new Error("an earlier batch of the same producer was not committed")
+  })
+
 const doomFollowers = (state: BufferState, lost: OpenSegment): void => {
+  for (const { batch } of lost.waiting) state.lost.add(batch)
   const producers = producersOf(lost)
   if (producers.size === 0) return
   let isBehind = false
   for (const segment of [...state.flying, ...state.closedEarly, state.current]) {
     const isConcerned = isBehind && segment.doom === undefined
     if (isConcerned && [...producersOf(segment)].some((producer) => producers.has(producer))) {
-      segment.doom = new CommitLogError({
-        reason: "Unavailable",
-        outcome: "definite",
-        cause: new Error("an earlier batch of the same producer was not committed")
-      })
+      segment.doom = behindLost()
     }
     if (segment === lost) isBehind = true
   }

@@ -66,6 +66,8 @@ export interface PartitionState {
   readonly run: (index: number) => RunRef
   /** Index of the run that holds the offset (residentOffset <= offset < highWatermark). */
   readonly runIndexOf: (offset: number) => number
+  /** Whether sequences of the idempotent producer are judged by what it did before. */
+  readonly knowsProducer: (producerId: number) => boolean
 }
 
 export interface TopicState {

@@ -9,6 +9,7 @@ import { Cause, Clock, Context, Effect, Layer, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { type MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
+import { LastingFailure } from "#core/telemetry/lasting-failure.ts"
 import { type CommitLogError, unavailable } from "./commit-log.ts"
 import { encodeEntry } from "./entry.ts"
 import { LogTail } from "./log-tail.ts"
@@ -86,11 +87,12 @@ const withoutProgress = (tail: LogTail): CommitLogError =>
   )
 
 const restoreFirst = Effect.fnUntraced(function* (tail: LogTail): Effect.fn.Return<void, CommitLogError> {
+  const failure = new LastingFailure()
   for (let attempt = 1; ; attempt += 1) {
     const restored = yield* Effect.result(tail.restore)
     if (tail.ended !== undefined) return yield* tail.ended
     if (Result.isSuccess(restored)) return
-    yield* onStartFailure(restored.failure, attempt)
+    yield* onStartFailure(restored.failure, attempt, failure)
   }
 })
 
@@ -101,11 +103,12 @@ const readOn = Effect.fnUntraced(function* ({
   entropy
 }: StartParts): Effect.fn.Return<boolean, CommitLogError> {
   const { seq } = tail.fold
+  const failure = new LastingFailure()
   for (let attempt = 1; ; attempt += 1) {
     const read = yield* Effect.result(tail.readOnce)
     if (tail.ended !== undefined) return yield* tail.ended
     if (tail.fold.seq > seq) return false
-    if (Result.isFailure(read)) yield* onStartFailure(read.failure, attempt)
+    if (Result.isFailure(read)) yield* onStartFailure(read.failure, attempt, failure)
     // Rows that do not follow on what is folded: a gap, which only the store can close.
     else if (read.success > 0) yield* backoff(attempt)
     else if (seq > 0 || tail.fold.shard !== 0) return true
@@ -113,14 +116,15 @@ const readOn = Effect.fnUntraced(function* ({
       const genesis = encodeEntry([{ kind: "genesis", clusterId: entropy.uuid() }])
       const { outcome } = yield* writer.append(genesis, { epoch: 0, isKept: true })
       if (outcome === "mine") return true
-      if (outcome !== "lost" && outcome !== "ended") yield* onStartFailure(outcome, attempt)
+      if (outcome !== "lost" && outcome !== "ended") yield* onStartFailure(outcome, attempt, failure)
     }
   }
 })
 
-const onStartFailure = Effect.fnUntraced(function* (failure: MetadataError, attempt: number) {
-  if (!failure.isRetryable) return yield* unavailable("definite", failure)
-  yield* Effect.logWarning("the log cannot be read yet").pipe(Effect.annotateLogs({ attempt, error: failure.message }))
+const onStartFailure = Effect.fnUntraced(function* (error: MetadataError, attempt: number, failure: LastingFailure) {
+  if (!error.isRetryable) return yield* unavailable("definite", error)
+  const forMs = failure.failed(yield* Clock.currentTimeMillis)
+  if (forMs !== undefined) yield* Effect.logWarning("the log cannot be read yet", { forMs, error: error.message })
   return yield* backoff(attempt)
 })
 

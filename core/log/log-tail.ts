@@ -9,6 +9,7 @@ import { type Clock, Deferred, Effect, Exit, Latch, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 import { type LogRow, MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
+import { LastingFailure } from "#core/telemetry/lasting-failure.ts"
 import { CommitLogError, unavailable } from "./commit-log.ts"
 import { restoreFold } from "./checkpoint.ts"
 import { applyRow, createFold, type Fold, type Folded, FoldStopped } from "./fold.ts"
@@ -227,6 +228,7 @@ export class LogTail {
   }
 
   private readonly pollUntilEnded = Effect.fnUntraced(function* (this: LogTail) {
+    const failure = new LastingFailure()
     let failures = 0
     while (this.ended === undefined) {
       yield* this.report
@@ -234,13 +236,18 @@ export class LogTail {
       const read = yield* Effect.result(this.readOnce)
       if (Result.isFailure(read)) {
         failures += 1
-        yield* Effect.logWarning("the log's tail could not be read").pipe(
-          Effect.annotateLogs({ shard: this.fold.shard, failures, error: read.failure.message })
-        )
+        const forMs = failure.failed(this.clock.currentTimeMillisUnsafe())
+        if (forMs !== undefined) {
+          const { message: error } = read.failure
+          yield* Effect.logWarning("the log's tail cannot be read", { shard: this.fold.shard, forMs, error })
+        }
         yield* backoff(failures)
         continue
       }
       failures = 0
+      const afterMs = failure.ended(this.clock.currentTimeMillisUnsafe())
+      if (afterMs !== undefined)
+        yield* Effect.logInfo("the log's tail is read again", { shard: this.fold.shard, afterMs })
       if (read.success >= limits.logRowsPerRead) continue
       yield* Effect.raceFirst(Effect.sleep(this.pauseMs()), this.pollSoon.await)
       // Rows that were heard of are most likely under way: a moment's patience saves the read.

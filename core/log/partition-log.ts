@@ -39,6 +39,10 @@ export class PartitionLog implements PartitionState {
   }
 
   /** Undefined where none is remembered. */
+  knowsProducer(producerId: number): boolean {
+    return this.producers?.get(producerId) !== undefined
+  }
+
   get producers(): ProducerStates | undefined {
     return this.known
   }

@@ -7,10 +7,11 @@
  *
  * Who may append, and what, is not decided here (sequencer.ts).
  */
-import { Effect, Latch, Result } from "effect"
+import { Clock, Effect, Latch, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type Entropy } from "#core/ports/entropy.ts"
 import { type LogRow, type MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
+import { LastingFailure } from "#core/telemetry/lasting-failure.ts"
 import { type LogTail, type WatchedSlot } from "./log-tail.ts"
 import { backoff, guarded } from "./store-call.ts"
 
@@ -71,6 +72,7 @@ export class SlotWriter {
     slot: WatchedSlot,
     onDoubt: ((cause: unknown) => void) | undefined
   ): Effect.fn.Return<SlotOutcome> {
+    const failure = new LastingFailure()
     for (let attempt = 1; ; attempt += 1) {
       // Another's row may decide the slot while this call hangs: then its answer says nothing more.
       const inserted = yield* Effect.result(
@@ -84,15 +86,18 @@ export class SlotWriter {
       // Also after "taken": it may have been an earlier delivery of this very row that took the slot.
       if (slot.outcome === "unknown") yield* Effect.ignore(this.tail.readOnce)
       if (this.tail.ended !== undefined) return "ended"
-      if (slot.outcome !== "unknown") return slot.outcome === "mine" ? "mine" : "lost"
-      yield* Effect.logWarning("an append is not settled yet").pipe(
-        Effect.annotateLogs({
-          shard: row.shard,
-          seq: row.seq,
-          attempt,
-          error: Result.isFailure(inserted) ? inserted.failure.message : "the slot is taken, but its row is not read"
-        })
-      )
+      const nowMs = yield* Clock.currentTimeMillis
+      const { shard, seq } = row
+      if (slot.outcome !== "unknown") {
+        const afterMs = failure.ended(nowMs)
+        if (afterMs !== undefined) yield* Effect.logInfo("the append is settled", { shard, seq, afterMs })
+        return slot.outcome === "mine" ? "mine" : "lost"
+      }
+      const forMs = failure.failed(nowMs)
+      if (forMs !== undefined) {
+        const error = Result.isFailure(inserted) ? inserted.failure.message : "its slot is taken, but is not read"
+        yield* Effect.logWarning("an append cannot be settled", { shard, seq, forMs, error })
+      }
       yield* backoff(attempt)
     }
   })

@@ -114,6 +114,8 @@ export const limits = {
   inspectedBytesMax: 256,
   inspectedRecordsMax: 100_000,
   inspectedProblemsMax: 1_000,
+  /** Producers and partitions with a batch that was lost and has not come again. */
+  lostBatchesRemembered: 10_000,
   /** Between two log events about segments that could not be committed. */
   segmentFailureToldMs: 5_000,
   /** Reads are cached in blocks: whole runs, closed when they reach this size (a longer run is a block of its own). */
@@ -244,6 +246,8 @@ export const limits = {
   producerIdExpirationMs: 86_400_000,
   /** A command that is not settled so long after it was submitted is answered so. */
   commandSettleMs: 30_000,
+  /** What fails again and again is told to people when it has lasted for so long. */
+  failureToldMs: 1_000,
   /** Longest pause between attempts to append or to read the log while the database fails. */
   logBackoffMaxMs: 1_000,
   /** Commands of one agent that are not settled; more are refused. */
@@ -251,7 +255,7 @@ export const limits = {
   /** The sequencer tells all agents what it appended, and so often that it is there. */
   sequencerBeatMs: 200,
   /** A sequencer that was not heard of for so long may be replaced. */
-  sequencerSilentMs: 1_200,
+  sequencerSilentMs: 1_000,
   /** One that was not heard of for so long is asked, and waited for so long. */
   sequencerAskAfterMs: 500,
   sequencerAskTimeoutMs: 500,

@@ -136,12 +136,16 @@ export function start(command: string, args: readonly string[], options: StartOp
   const exited = new Promise<number | string>((resolve) => {
     const ended = (how: number | string): void => {
       running = false
-      log.end()
       resolve(how)
     }
-    child.on("error", (error) => ended(error.message))
+    child.on("error", (error) => {
+      log.end()
+      ended(error.message)
+    })
     // "exit", not "close": grandchildren may hold the pipes long after the child that we wait for is gone.
     child.on("exit", (code, signal) => ended(code ?? signal ?? "unknown"))
+    // And what they still say belongs into the log.
+    child.on("close", () => log.end())
   })
   return { pid, child, exited, isRunning: () => running, kill: (signal) => signalGroup(pid, signal) }
 }

@@ -79,14 +79,14 @@ export async function judge(
   streams: readonly Stream[],
   live: readonly number[]
 ): Promise<void> {
-  for (const { topic, producer } of streams) {
-    const sent = await producer.end()
+  const sent = await Promise.all(streams.map(({ producer }) => producer.end()))
+  for (const [index, { topic, producer }] of streams.entries()) {
     const { acknowledged, failed } = producer
     assert.equal(failed.length, 0, `${topic}: ${failed.length} records failed, such as ${failed[0]}`)
-    assert.equal(acknowledged.length, sent, `${topic}: ${sent} sent, ${acknowledged.length} acknowledged`)
-    for (const region of live) {
-      const read = await readAll(cluster.bootstrap[region] ?? "", topic)
-      assert.equal(numberedFault(acknowledged, read), undefined, `${topic}, read through region ${region}`)
+    assert.equal(acknowledged.length, sent[index], `${topic}: ${sent[index]} sent, ${acknowledged.length} acknowledged`)
+    const reads = await Promise.all(live.map((region) => readAll(cluster.bootstrap[region] ?? "", topic)))
+    for (const [at, read] of reads.entries()) {
+      assert.equal(numberedFault(acknowledged, read), undefined, `${topic}, read through region ${live[at]}`)
     }
     const pause = (longestPauseMs(acknowledged) / 1000).toFixed(2)
     context.say(`${topic}: ${acknowledged.length} acknowledged, none lost or doubled, longest pause ${pause} s`)

@@ -18,6 +18,7 @@ import { benchmarkSmoke } from "./benchmark-smoke.ts"
 import { confluentKafka, franzGo, javaConsole, kafkajs, platformatic } from "./clients.ts"
 import { agentWaits, databaseOutage } from "./database-agents.ts"
 import { cockroachdbContainer, cockroachdbStore, postgresStore } from "./database-store.ts"
+import { cutSequencer, killedDatabase, resetConnections } from "./database-outage.ts"
 import { differential } from "./differential.ts"
 import { type Cluster, startCluster } from "./harness.ts"
 import { kafkaTools } from "./kafka-tools.ts"
@@ -65,6 +66,9 @@ const tests: readonly SystemTest[] = [
   totalOutageOnPostgres,
   killedSequencer,
   frozenSequencer,
+  killedDatabase,
+  cutSequencer,
+  resetConnections,
   benchmarkSmoke
 ]
 

@@ -17,12 +17,17 @@ import { Metrics } from "#core/telemetry/metrics.ts"
 const TOPIC = "a".repeat(32)
 const BATCH = buildBatch({ records: [{ key: null, value: Buffer.alloc(1_000), timestampMs: 1 }] })
 
-const pending = (partition: number, timestampType: "create" | "append" = "create", producerId = -1): PendingBatch => ({
+const pending = (
+  partition: number,
+  timestampType: "create" | "append" = "create",
+  producerId = -1,
+  baseSequence = -1
+): PendingBatch => ({
   topicId: TOPIC,
   partition,
   timestampType,
   batch: BATCH,
-  summary: { offsetCount: 1, maxTimestampMs: 1, producerId, producerEpoch: -1, baseSequence: -1 }
+  summary: { offsetCount: 1, maxTimestampMs: 1, producerId, producerEpoch: -1, baseSequence }
 })
 
 interface Write {
@@ -309,6 +314,37 @@ describe("SegmentBuffer", () => {
       yield* Deferred.succeed(commits[1]!.done, undefined)
       yield* settle
       assert.notInstanceOf(again.value![0], CommitLogError, "what comes again is committed")
+    })
+  )
+
+  it.effect("loses what a producer sent before it could hear that an earlier batch was lost", () =>
+    Effect.gen(function* () {
+      const { append, writes, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+      append(pending(0, "create", 7, 0))
+      yield* settle
+      yield* Deferred.fail(
+        writes[0]!.done,
+        new QuorumNotReached({ segmentId: writes[0]!.segmentId, needed: 2, acked: [], failures: [] })
+      )
+      yield* settle
+      const mixed = append(pending(0, "create", 7, 1), pending(0, "create", 8, 0))
+      const late = append(pending(0, "create", 7, 2))
+      assert.instanceOf(late.value![0], CommitLogError)
+      assert.isTrue(late.isReleased)
+      yield* settle
+      yield* written(1)
+      yield* settle
+      yield* Deferred.succeed(commits[0]!.done, undefined)
+      yield* settle
+      assert.instanceOf(mixed.value![0], CommitLogError)
+      assert.notInstanceOf(mixed.value![1], CommitLogError)
+      const again = append(pending(0, "create", 7, 0), pending(0, "create", 7, 1))
+      yield* settle
+      yield* written(2)
+      yield* settle
+      yield* Deferred.succeed(commits[1]!.done, undefined)
+      yield* settle
+      for (const outcome of again.value!) assert.notInstanceOf(outcome, CommitLogError)
     })
   )
 
