@@ -139,9 +139,11 @@ async function hit({ dir, sequencer, producers, fault }: Round): Promise<Readonl
   await delay(Math.random() * intervalMs)
   const fromMs = performance.now()
   process.kill(pid, FAULTS[fault])
+  for (const producer of producers) if (!well.includes(producer)) producer.forget()
   try {
     await waitUntil("another agent sequences the log, and producers are served", roundDeadlineMs, () => {
-      return sequencer().epoch > epoch && well.every((each) => each.isSteady())
+      const isOver = performance.now() - fromMs > steadyMs && sequencer().epoch > epoch
+      return isOver && well.every((each) => each.isSteady())
     })
   } finally {
     if (fault === "SIGSTOP") process.kill(pid, "SIGCONT")
@@ -174,6 +176,11 @@ class Producer {
   stop(): void {
     this.isStopped = true
     this.connection?.close()
+  }
+
+  /** From here on it must be served anew to be steady. */
+  forget(): void {
+    this.ackedAtMs.length = 0
   }
 
   isSteady(): boolean {
