@@ -26,6 +26,8 @@ export class FoldedLog extends Context.Service<
   {
     readonly tail: LogTail
     readonly writer: SlotWriter
+    /** Where the log lies. */
+    readonly store: MetadataStore["Service"]
   }
 >()("meridian/core/log/FoldedLog") {}
 
@@ -47,7 +49,7 @@ export const make = Effect.fnUntraced(function* (options: FoldedLogOptions) {
   yield* start({ tail, writer, entropy })
   yield* Effect.forkScoped(guardedLoop(tail, tail.poll))
   yield* Effect.forkScoped(guardedLoop(tail, tail.serveBarriers))
-  return FoldedLog.of({ tail, writer })
+  return FoldedLog.of({ tail, writer, store })
 })
 
 /** A loop that dies would leave everyone waiting for ever: the log stops with it. */

@@ -18,6 +18,7 @@ import { Herald } from "./herald.ts"
 import { LogPeers, type Pong, type SubmitReply, type Tidings } from "./log-peers.ts"
 import { type LogTail } from "./log-tail.ts"
 import { Sequencer } from "./sequencer.ts"
+import { noteSequencer } from "./shard-note.ts"
 import { Submitter } from "./submitter.ts"
 import {
   heirAtHome,
@@ -93,7 +94,7 @@ export const make = Effect.fnUntraced(function* (): Effect.fn.Return<
   never,
   FoldedLog | LogPeers | Scope.Scope
 > {
-  const { tail, writer } = yield* FoldedLog
+  const { tail, writer, store } = yield* FoldedLog
   const peers = yield* LogPeers
   const clock = yield* Clock.Clock
   const { name, session, region } = peers.self
@@ -126,6 +127,7 @@ export const make = Effect.fnUntraced(function* (): Effect.fn.Return<
   yield* Effect.forkScoped(guardedLoop(tail, submitter.watchDeadlines))
   yield* Effect.forkScoped(guardedLoop(tail, beat(parts)))
   yield* Effect.forkScoped(guardedLoop(tail, watchSuccession(parts)))
+  yield* Effect.forkScoped(guardedLoop(tail, noteSequencer({ tail, sequencer, store, homeRegion: peers.homeRegion })))
   // Last, so that it comes first: handing over needs the loops.
   yield* Effect.addFinalizer(() => leave(parts))
   return Context.make(

@@ -103,13 +103,16 @@ export async function startDatabaseCluster(context: Context): Promise<DatabaseCl
 
 /**
  * What is wrong with the log's rows; undefined: each row follows on the last, and none of an earlier epoch lies behind one of
- * a later (invariant 3: who was deposed got nothing in). Up to `trimmedSeq` rows may be gone.
+ * a later (invariant 3: who was deposed got nothing in). Rows may have been trimmed
+ * off the front, where only those are left that are kept for ever.
  */
-export function rowsFault(rows: ReadonlyArray<LogRowFacts>, trimmedSeq: number): string | undefined {
-  let last: LogRowFacts = { seq: 0, epoch: 0, nonce: "", prevNonce: "" }
+export function rowsFault(rows: ReadonlyArray<LogRowFacts>): string | undefined {
+  let last: LogRowFacts = { seq: 0, epoch: 0, nonce: "", prevNonce: "", isKept: true }
+  let isTrimmed = true
   for (const row of rows) {
     const isNext = row.seq === last.seq + 1
-    if (!isNext && (row.seq <= last.seq || row.seq > trimmedSeq + 1)) return `row ${row.seq} follows on row ${last.seq}`
+    isTrimmed &&= last.isKept
+    if (!isNext && (row.seq <= last.seq || !isTrimmed)) return `row ${row.seq} follows on row ${last.seq}`
     if (row.epoch < last.epoch) return `row ${row.seq} is of epoch ${row.epoch}, and epoch ${last.epoch} had begun`
     if (isNext && last.seq > 0 && row.prevNonce !== last.nonce) return `row ${row.seq} does not name the row before it`
     last = row
@@ -122,30 +125,20 @@ export interface LogRowFacts {
   readonly epoch: number
   readonly nonce: string
   readonly prevNonce: string
+  readonly isKept: boolean
 }
 
-export interface Log {
-  readonly rows: ReadonlyArray<LogRowFacts>
-  readonly trimmedSeq: number
-}
-
-/** Asked of the server itself, at one moment. */
-export async function readLog(server: PostgresServerProcess): Promise<Log> {
-  const rows = await sql(
-    server.url(),
-    `SELECT seq, epoch, nonce, prev_nonce,
-       (SELECT coalesce(max(trimmed_seq), 0) FROM shards WHERE shard = 0) AS trimmed_seq
-     FROM commit_log WHERE shard = 0 ORDER BY seq`
-  )
-  return {
-    trimmedSeq: Number(rows[0]?.["trimmed_seq"] ?? 0),
-    rows: rows.map((row) => ({
-      seq: Number(row["seq"]),
-      epoch: Number(row["epoch"]),
-      nonce: String(row["nonce"]),
-      prevNonce: String(row["prev_nonce"])
-    }))
-  }
+/** The rows of the log, asked of the server itself. */
+export async function logRows(server: PostgresServerProcess): Promise<ReadonlyArray<LogRowFacts>> {
+  const text = "SELECT seq, epoch, nonce, prev_nonce, is_kept FROM commit_log WHERE shard = 0 ORDER BY seq"
+  const rows = await sql(server.url(), text)
+  return rows.map((row) => ({
+    seq: Number(row["seq"]),
+    epoch: Number(row["epoch"]),
+    nonce: String(row["nonce"]),
+    prevNonce: String(row["prev_nonce"]),
+    isKept: row["is_kept"] === true
+  }))
 }
 
 function agentOf(cluster: Cluster, name: string, region: number): Agent {

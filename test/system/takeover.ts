@@ -8,9 +8,11 @@
  * begins the next; what it had taken from its clients is settled once, by whoever has taken over, or not at all.
  */
 import { strict as assert } from "node:assert"
-import { delay, waitUntil } from "../peers/child-process.ts"
+import { join } from "node:path"
+import { delay, run, waitUntil } from "../peers/child-process.ts"
 import { requireQuiet } from "./agent-log.ts"
-import { type Agent, type DatabaseCluster, readLog, rowsFault, startDatabaseCluster } from "./database-cluster.ts"
+import { type Agent, type DatabaseCluster, logRows, rowsFault, startDatabaseCluster } from "./database-cluster.ts"
+import { bundle } from "./harness.ts"
 import { longestPauseMs } from "./numbered-records.ts"
 import { flowing, judge, oneInEachRegion, startStreams, type Stream } from "./numbered-streams.ts"
 import { type Context, type SystemTest } from "./system-test.ts"
@@ -36,6 +38,7 @@ const refusedDeadlineMs = 10_000
 const followsDeadlineMs = 20_000
 /** What had been sent before a fault may arrive so much later. */
 const onTheWayMs = 500
+const statusDeadlineMs = 20_000
 const pauseP50MaxMs = 2_000
 const pauseMaxMs = 5_000
 
@@ -173,11 +176,23 @@ function requirePauses(context: Context, fault: string, pausesMs: readonly numbe
   assert(max <= pauseMaxMs, `the produce gap's maximum is ${max} ms, above ${pauseMaxMs} ms`)
 }
 
+/** `meridian metadata status` names who sequences. */
+async function requireStatus({ sequencer, cluster }: DatabaseCluster): Promise<void> {
+  const args = [bundle, "metadata", "status", "--config", join(cluster.dir, "topology.yaml")]
+  await waitUntil("meridian metadata status names the sequencer", statusDeadlineMs, async () => {
+    const { agent, epoch } = await sequencer()
+    const { stdout } = await run(process.execPath, args, { deadlineMs: statusDeadlineMs })
+    const [, holder, told] = /^0 +(\S+) +\S+ +\S+ +(\d+) /m.exec(stdout.toString()) ?? []
+    return holder === agent.name && Number(told) === epoch
+  })
+}
+
 /** Nothing lost, nothing doubled, and no epoch reaches into the next. */
 export async function judgeAll(context: Context, database: DatabaseCluster, streams: readonly Stream[]): Promise<void> {
   await database.allReady()
+  await requireStatus(database)
   await judge(context, database.cluster, streams, [...database.cluster.bootstrap.keys()])
-  const { rows, trimmedSeq } = await readLog(database.server)
-  assert.equal(rowsFault(rows, trimmedSeq), undefined)
+  const rows = await logRows(database.server)
+  assert.equal(rowsFault(rows), undefined)
   context.say(`${rows.length} rows of ${rows.at(-1)?.epoch} epochs, each behind the last of the epoch before it`)
 }

@@ -37,22 +37,25 @@ describe("requireQuiet", () => {
   })
 })
 
-const row = (seq: number, epoch: number): LogRowFacts => ({ seq, epoch, nonce: `n${seq}`, prevNonce: `n${seq - 1}` })
-const rows = [row(1, 0), row(2, 1), row(3, 1), row(4, 2), row(5, 2), row(6, 2)]
+const row = (seq: number, epoch: number, isKept = false): LogRowFacts => {
+  return { seq, epoch, nonce: `n${seq}`, prevNonce: `n${seq - 1}`, isKept }
+}
+const rows = [row(1, 0, true), row(2, 1, true), row(3, 1), row(4, 2, true), row(5, 2), row(6, 2)]
 
 describe("rowsFault", () => {
   it("takes a whole log, and one whose front was trimmed", () => {
-    assert.isUndefined(rowsFault(rows, 0))
-    assert.isUndefined(rowsFault([row(1, 0), row(4, 2), row(5, 2)], 4))
-    assert.isUndefined(rowsFault([row(1, 0), row(5, 2), row(6, 2)], 4))
+    assert.isUndefined(rowsFault(rows))
+    assert.isUndefined(rowsFault(rows.filter(({ seq, isKept }) => isKept || seq > 3)))
+    assert.isUndefined(rowsFault(rows.filter(({ seq, isKept }) => isKept || seq > 5)))
   })
 
   it("sees a row of an epoch that was over", () => {
-    assert.match(rowsFault([...rows, row(7, 1)], 0) ?? "", /row 7 is of epoch 1, and epoch 2 had begun/)
+    assert.match(rowsFault([...rows, row(7, 1)]) ?? "", /row 7 is of epoch 1, and epoch 2 had begun/)
   })
 
   it("sees a gap, and a row that follows on another one", () => {
-    assert.match(rowsFault([...rows, row(8, 2)], 4) ?? "", /row 8 follows on row 6/)
-    assert.match(rowsFault([...rows, { ...row(7, 2), prevNonce: "n5" }], 0) ?? "", /row 7 does not name the row before/)
+    assert.match(rowsFault([...rows, row(8, 2)]) ?? "", /row 8 follows on row 6/)
+    assert.match(rowsFault(rows.filter(({ seq }) => seq !== 4)) ?? "", /row 5 follows on row 3/)
+    assert.match(rowsFault([...rows, { ...row(7, 2), prevNonce: "n5" }]) ?? "", /row 7 does not name the row before/)
   })
 })
