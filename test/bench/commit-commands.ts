@@ -5,7 +5,7 @@ import { type CommitSegment, type RunSummary } from "#core/log/command.ts"
 export const TOPIC = "70".repeat(16)
 export const PARTITIONS = 200
 const RUN_BYTES = 20_000
-const RECORDS_PER_BATCH = 100
+export const RECORDS_PER_BATCH = 100
 
 export const createTopic = {
   kind: "create-topic",

@@ -323,14 +323,15 @@ const atOnePlace = async (
   return all
 }
 
-/** Both parts, unless one is chosen. */
 interface Options {
   readonly quick?: boolean
+  /** An empty folder for logs and database files. */
+  readonly dir: string
+  /** Both, unless one is chosen. */
   readonly part?: "wan" | "local" | undefined
 }
 
-export const run = async ({ quick = false, part }: Options = {}): Promise<Figures> => {
-  const dir = mkdtempSync(join(tmpdir(), "meridian-bench-commit-"))
+export const run = async ({ quick = false, dir, part }: Options): Promise<Figures> => {
   const missing = postgresMissing()
   const settings = { max_connections: String(CONNECTIONS) }
   const server =
@@ -355,17 +356,16 @@ export const run = async ({ quick = false, part }: Options = {}): Promise<Figure
       else databases.push(["postgresql", () => onServer(server)])
       figures["local"] = await atOnePlace(databases, dir, quick ? [SUBMITTERS[1]] : SUBMITTERS, times)
     }
-  } catch (error) {
-    throw new Error(`${String(error)}\n  logs stay in ${dir}`, { cause: error })
   } finally {
     await server?.stop()
   }
-  rmSync(dir, { recursive: true, force: true })
   return figures
 }
 
 if (import.meta.main) {
   const isAsked = (flag: string): boolean => process.argv.includes(flag)
   const part = isAsked("--wan") ? "wan" : isAsked("--local") ? "local" : undefined
-  console.log(JSON.stringify(await run({ quick: isAsked("--quick"), part })))
+  const dir = mkdtempSync(join(tmpdir(), "meridian-bench-commit-"))
+  console.log(JSON.stringify(await run({ quick: isAsked("--quick"), dir, part })))
+  rmSync(dir, { recursive: true, force: true })
 }
