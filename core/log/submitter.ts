@@ -184,20 +184,21 @@ export class Submitter {
 
   private openLocal(end: () => void): Effect.Effect<Stream, never, Scope.Scope> {
     const submissions = new Set<Submission>()
-    let isClosed = false
+    const drain = new Drain(end)
     const close = () => {
-      isClosed = true
+      drain.stop()
       for (const submission of submissions) submission.withdraw()
     }
     const send = (pending: Pending): void => {
-      if (isClosed || pending.isOver) return
+      if (drain.isStopped || pending.isOver) return
+      drain.began()
       // A refusal comes before `offer` returns.
       let submission: Submission | undefined
       submission = this.sequencer.offer(this.toSend(pending), (outcome) => {
         if (submission !== undefined) submissions.delete(submission)
-        if (outcome.kind !== "refused") return this.take(pending, outcome)
-        isClosed = true
-        end()
+        if (outcome.kind === "refused") drain.stop()
+        else this.take(pending, outcome)
+        drain.ended()
       })
       if (!submission.isOver) submissions.add(submission)
     }
@@ -211,23 +212,23 @@ export class Submitter {
     const stream = yield* this.peers.openStream(member)
     // A fiber begins at once, so that the order of the calls is the order on the wire.
     const run = yield* FiberSet.makeRuntime<never, void>()
-    let isClosed = false
+    const drain = new Drain(end)
     stream.onClosed(() => {
-      isClosed = true
+      drain.stop()
       end()
     })
     const send = (pending: Pending): void => {
-      if (isClosed || pending.isOver) return
+      if (drain.isStopped || pending.isOver) return
+      drain.began()
       const command = this.toSend(pending)
       const call = Effect.matchEffect(stream.send(encodeCommand(command), this.tail.fold.epoch), {
         onFailure: () => Effect.sync(end),
         onSuccess: (reply) =>
           Effect.sync(() => {
             const outcome = outcomeOf(command, reply)
-            if (outcome.kind === "refused") {
-              isClosed = true
-              end()
-            } else this.take(pending, outcome)
+            if (outcome.kind === "refused") drain.stop()
+            else this.take(pending, outcome)
+            drain.ended()
           })
       })
       run(call)
@@ -326,6 +327,33 @@ export class Submitter {
     this.endStream?.()
     this.changed.openUnsafe()
     this.waiting.openUnsafe()
+  }
+}
+
+/**
+ * The end of a stream: after a refusal nothing more is sent, but what was taken before is waited for. To give that up as well
+ * would, at a full queue, be to come again with as much for ever.
+ */
+class Drain {
+  isStopped = false
+  private underWay = 0
+  private readonly end: () => void
+
+  constructor(end: () => void) {
+    this.end = end
+  }
+
+  began(): void {
+    this.underWay += 1
+  }
+
+  ended(): void {
+    this.underWay -= 1
+    if (this.isStopped && this.underWay === 0) this.end()
+  }
+
+  stop(): void {
+    this.isStopped = true
   }
 }
 
