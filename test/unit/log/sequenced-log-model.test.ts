@@ -6,7 +6,7 @@
  * Kafka's rules written down a second time.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Random } from "effect"
+import { Effect, Exit, Random, Scope } from "effect"
 import { type Fault, type FaultPlan } from "#backends/metadata/faulty.ts"
 import { type BatchAnswer, type BatchSummary, type CommitSegment } from "#core/log/command.ts"
 import { type CommitLog } from "#core/log/commit-log.ts"
@@ -157,12 +157,16 @@ const runSeed = Effect.fnUntraced(function* (seed: number) {
   const logWorld = yield* makeWorld
   const world: World = { random, acknowledged: [], nextSegment: 0, gaveUp: 0 }
   const logs: Array<Log> = []
+  // A sequencer that is not through with an entry when the test ends hands over after it, which takes time.
+  const scope = yield* Scope.make()
+  yield* Effect.addFinalizer(() => inTime(Scope.close(scope, Exit.void)))
   let isFaulty = false
   for (let agent = 0; agent < AGENTS; agent += 1) {
     const plan = faultPlanOf(random)
     const region = ["east", "west", "south"][agent]!
     const faulty: FaultPlan = (call) => (isFaulty ? plan(call) : undefined)
-    logs.push((yield* agentOf(logWorld, { seed: seed * 10 + agent, region, plan: faulty })).log)
+    const options = { seed: seed * 10 + agent, region, plan: faulty }
+    logs.push((yield* Scope.provide(agentOf(logWorld, options), scope)).log)
   }
   yield* inTime(logs[0]!.submit(createTopicOf("orders", 1, PARTITIONS)))
   yield* inTime(Effect.forEach(logs, (log) => log.barrier, { discard: true }))
