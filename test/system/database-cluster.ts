@@ -26,7 +26,7 @@ export interface Agent {
   readonly application: string
   readonly pid: () => number
   readonly signal: (signal: NodeJS.Signals) => void
-  /** Of /metrics, by name and labels as they stand there; undefined where it does not answer. */
+  /** Of /metrics, by name and labels as they stand there; undefined where it does not answer, or is starting. */
   readonly metrics: () => Promise<Metrics | undefined>
   /** Status 0 where it does not answer. */
   readonly http: (path: "/live" | "/ready") => Promise<{ readonly status: number; readonly text: string }>
@@ -49,8 +49,8 @@ export interface DatabaseCluster {
   readonly proxy: FaultProxy
   readonly cluster: Cluster
   readonly agents: readonly Agent[]
-  /** The agent that sequences in the newest epoch, as soon as one of them says so; of an epoch above `after`. */
-  readonly sequencer: (after?: number, among?: readonly Agent[]) => Promise<Sequencer>
+  /** The agent that sequences in the newest epoch, as soon as one says so; of an epoch above `after`, and one that is asked. */
+  readonly sequencer: (after?: number, isAsked?: (agent: Agent) => boolean) => Promise<Sequencer>
   readonly allReady: () => Promise<void>
   /** Appends of the agent that the server refused because another's row has the slot. */
   readonly refusals: (agent: Agent) => number
@@ -76,12 +76,16 @@ export async function startDatabaseCluster(context: Context): Promise<DatabaseCl
   const url = server.url().replace(`:${server.port}/`, `:${proxy.port}/`)
   const cluster = await context.startCluster({ metadata: url })
   const agents = PLAYGROUND_REGIONS.map((name, region) => agentOf(cluster, `${name}-1`, region))
+  context.onFailure(async () => [
+    ...(await Promise.all(agents.map(describeAgent))),
+    ...(await describeDatabase(server))
+  ])
   return {
     server,
     proxy,
     cluster,
     agents,
-    sequencer: async (after = 0, among = agents) => await sequencerAmong(among, after),
+    sequencer: async (after = 0, isAsked = () => true) => await sequencerAmong(agents, after, isAsked),
     allReady: async () => {
       for (const agent of agents) {
         await waitUntil(
@@ -165,7 +169,7 @@ function agentOf(cluster: Cluster, name: string, region: number): Agent {
     signal: (signal) => void process.kill(pid(), signal),
     metrics: async () => {
       const { status, text } = await get("/metrics")
-      return status === 200 ? metricsOf(text) : undefined
+      return status === 200 && text.includes("meridian_sequencer_epoch") ? metricsOf(text) : undefined
     },
     http: get,
     rssMiB: () => {
@@ -174,6 +178,32 @@ function agentOf(cluster: Cluster, name: string, region: number): Agent {
       return Math.round(kib / 1024)
     }
   }
+}
+
+const shownMetrics = [
+  "meridian_sequencer_acting",
+  "meridian_sequencer_epoch",
+  "meridian_log_seq",
+  "meridian_sequencer_waiting",
+  "meridian_commands_unsettled",
+  "meridian_segments_in_flight",
+  "meridian_request_bytes_in_flight"
+] as const
+
+async function describeAgent({ name, metrics, http }: Agent): Promise<string> {
+  const [values, ready] = await Promise.all([metrics(), http("/ready")])
+  const shown = shownMetrics.map((metric) => `${metric.replace("meridian_", "")} ${values?.sum(metric)}`)
+  return `${name}: ${shown.join(", ")}; /ready ${ready.status} ${ready.text.trim()}`
+}
+
+async function describeDatabase(server: PostgresServerProcess): Promise<string[]> {
+  const [log] = await sql(server.url(), "SELECT max(seq) AS seq, max(epoch) AS epoch FROM commit_log")
+  const busy = await sql(
+    server.url(),
+    `SELECT application_name, state, wait_event, left(query, 60) AS query, now() - state_change AS since
+     FROM pg_stat_activity WHERE application_name LIKE 'meridian%'`
+  )
+  return [`database: ${JSON.stringify(log)}`, ...busy.map((row) => JSON.stringify(row))]
 }
 
 function metricsOf(text: string): Metrics {
@@ -189,10 +219,16 @@ function metricsOf(text: string): Metrics {
   }
 }
 
-async function sequencerAmong(agents: readonly Agent[], after: number): Promise<Sequencer> {
+async function sequencerAmong(
+  agents: readonly Agent[],
+  after: number,
+  isAsked: (agent: Agent) => boolean
+): Promise<Sequencer> {
   let found: Sequencer | undefined
   await waitUntil(`an agent sequences in an epoch after ${after}`, actingDeadlineMs, async () => {
-    const answers = await Promise.all(agents.map(async (agent) => ({ agent, metrics: await agent.metrics() })))
+    const answers = await Promise.all(
+      agents.filter(isAsked).map(async (agent) => ({ agent, metrics: await agent.metrics() }))
+    )
     const acting = answers.flatMap(({ agent, metrics }): Sequencer[] =>
       metrics === undefined || metrics.sum("meridian_sequencer_acting") === 0
         ? []

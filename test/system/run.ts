@@ -120,6 +120,7 @@ async function runOne(test: SystemTest, dir: string, options: Options, count: Co
   mkdirSync(dir, { recursive: true })
   const clusters: Promise<Cluster>[] = []
   const ends: Array<() => Promise<void>> = []
+  const descriptions: Array<() => Promise<readonly string[]>> = []
   const context: Context = {
     dir,
     say: (line) => console.log(`     ${line}`),
@@ -128,7 +129,8 @@ async function runOne(test: SystemTest, dir: string, options: Options, count: Co
       clusters.push(cluster)
       return cluster
     },
-    onEnd: (end) => void ends.unshift(end)
+    onEnd: (end) => void ends.unshift(end),
+    onFailure: (describe) => void descriptions.push(describe)
   }
   console.log(`RUN  ${test.name}`)
   const startedAtMs = performance.now()
@@ -142,8 +144,16 @@ async function runOne(test: SystemTest, dir: string, options: Options, count: Co
   } catch (error) {
     count.failed++
     console.log(`FAIL ${test.name} (${took()}): ${error instanceof Error ? error.message : String(error)}`)
+    await describeAll(descriptions)
     await endAll(clusters, ends)
     showLogs(dir)
+  }
+}
+
+async function describeAll(descriptions: ReadonlyArray<() => Promise<readonly string[]>>): Promise<void> {
+  for (const describe of descriptions) {
+    const lines = await within(stopDeadlineMs, "describe", describe()).catch((error: unknown) => [String(error)])
+    for (const line of lines) console.log(`  ${line}`)
   }
 }
 

@@ -23,4 +23,6 @@ export interface Context {
   readonly startCluster: (options?: ClusterOptions) => Promise<Cluster>
   /** To be called when the test is over, however it ended: after its clusters have stopped, the last one first. */
   readonly onEnd: (end: () => Promise<void>) => void
+  /** To be asked when the test has failed, before anything is ended: what there is to see. */
+  readonly onFailure: (describe: () => Promise<readonly string[]>) => void
 }
