@@ -224,7 +224,8 @@ const saturate = async (
   const command = commitOf(batches)
   const one = async (): Promise<void> => {
     while (!until.isOver) {
-      await submit(agent, { ...command, segmentId: crypto.randomUUID().replaceAll("-", "") }, count())
+      const segmentId = crypto.randomUUID().replaceAll("-", "")
+      await submit(agent, { ...command, segmentId, createdAtMs: Date.now() }, count())
     }
   }
   await Promise.all(Array.from({ length: load.inFlight }, one))

@@ -31,7 +31,8 @@ type Region = (typeof REGIONS)[number]
 const WAN = { quorumMs: 65, roundTripsMs: { "home west": 65, "home eu": 80, "west eu": 140 } }
 const NO_WAN = { quorumMs: 0, roundTripsMs: {} }
 const FLUSH = { kind: "flush", intervalMs: 250, runs: 50 } as const
-const IN_FLIGHT = 64
+/** Of each agent. Not more: of 65,536 segments that were made within a second none more is committed (segmentsRemembered). */
+const IN_FLIGHT = 16
 const CONNECTIONS = 600
 const stepDeadlineMs = 120_000
 
