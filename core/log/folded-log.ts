@@ -25,6 +25,7 @@ export interface FoldedLogOptions {
 export class FoldedLog extends Context.Service<
   FoldedLog,
   {
+    /** Where the log lies. */
     readonly store: MetadataStore["Service"]
     readonly tail: LogTail
     readonly writer: SlotWriter

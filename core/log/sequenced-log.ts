@@ -19,6 +19,7 @@ import { makeMaterializer, type MaterializerOptions } from "./materializer.ts"
 import { LogPeers, type Pong, type SubmitReply, type Tidings } from "./log-peers.ts"
 import { type LogTail } from "./log-tail.ts"
 import { Sequencer } from "./sequencer.ts"
+import { backoff, guarded } from "./store-call.ts"
 import { Submitter } from "./submitter.ts"
 import {
   heirAtHome,
@@ -36,8 +37,8 @@ import {
 export interface IncomingStream {
   /** Once one was refused, none behind it may be taken. */
   isRefused: boolean
-  /** Called once, when the stream is over. */
-  readonly onClose: (listener: () => void) => void
+  /** Called once, when the stream is over. Answers with what takes the listener away. */
+  readonly onClose: (listener: () => void) => () => void
 }
 
 /** What other agents ask of this one. */
@@ -88,6 +89,10 @@ interface Parts {
   /** When anything was last heard of the sequencer of this epoch, and when the epoch was folded. */
   heardAtMs: number
   epochSinceMs: number
+  /** The epoch in which this agent sequences, as people were told. */
+  toldEpoch: number | undefined
+  /** Session of the agent to which it hands the log over. */
+  heirSession: string | undefined
 }
 
 export const make = Effect.fnUntraced(function* (
@@ -110,7 +115,9 @@ export const make = Effect.fnUntraced(function* (
     peers,
     clock,
     heardAtMs: Number.NEGATIVE_INFINITY,
-    epochSinceMs: nowMs
+    epochSinceMs: nowMs,
+    toldEpoch: undefined,
+    heirSession: undefined
   }
   tail.onEpoch(() => {
     parts.epochSinceMs = clock.currentTimeMillisUnsafe()
@@ -129,7 +136,8 @@ export const make = Effect.fnUntraced(function* (
     shard: tail.fold.shard,
     options: { homeRegion: peers.homeRegion, ...options.materializer }
   })
-  yield* Effect.forkScoped(guardedLoop(tail, whileActing(parts, materializer.run)))
+  const work = Effect.andThen(noteEpoch(parts, store), materializer.run)
+  yield* Effect.forkScoped(guardedLoop(tail, whileActing(parts, work)))
   // Last, so that it comes first: handing over needs the loops.
   yield* Effect.addFinalizer(() => leave(parts))
   return Context.make(
@@ -211,12 +219,15 @@ const submitFromOutside = (
       stream.isRefused = true
       return answer({ kind: "failed", reason: "Unavailable", outcome: "definite", why: String(error) })
     }
+    // A stream lives long: nothing of a command may stay with it when the command is answered.
+    let forget: (() => void) | undefined
     const submission = sequencer.offer(command, (outcome) => {
+      forget?.()
       const reply = replyOf(command, outcome)
       if (reply.kind !== "answer") stream.isRefused = true
       answer(reply)
     })
-    stream.onClose(() => submission.withdraw())
+    if (!submission.isOver) forget = stream.onClose(() => submission.withdraw())
   })
 
 const replyOf = (command: Command, outcome: Outcome): SubmitReply => {
@@ -242,6 +253,23 @@ const beat = Effect.fnUntraced(function* ({ tail, sequencer, herald }: Parts) {
   }
 })
 
+/** For people who look at the database. */
+const noteEpoch = Effect.fnUntraced(function* ({ tail, peers }: Parts, store: FoldedLog["Service"]["store"]) {
+  for (let attempt = 1; ; attempt += 1) {
+    const { shard, epoch } = tail.fold
+    const noted = yield* Effect.result(
+      Effect.flatMap(guarded("shardNotes", store.shardNotes), (notes) => {
+        const trimmedSeq = notes.find((note) => note.shard === shard)?.trimmedSeq ?? 0
+        const { name: holder, region: holderRegion } = peers.self
+        const note = { shard, epoch, holder, holderRegion, homeRegion: peers.homeRegion, trimmedSeq }
+        return guarded("noteShard", store.noteShard(note))
+      })
+    )
+    if (noted._tag === "Success") return
+    yield* backoff(attempt)
+  }
+})
+
 /** What the sequencer does beside sequencing: begun when this agent acts, cut off when it does no more. */
 const whileActing = Effect.fnUntraced(function* ({ tail, sequencer }: Parts, work: Effect.Effect<never>) {
   const noMore = Effect.gen(function* () {
@@ -259,6 +287,7 @@ const watchSuccession = Effect.fnUntraced(function* (parts: Parts) {
   let suspicion: Suspicion | undefined
   let presence: Presence = new Map()
   while (tail.ended === undefined) {
+    yield* tellChange(parts)
     const nowMs = clock.currentTimeMillisUnsafe()
     presence = presenceAfter(presence, peers.members(), nowMs)
     if (sequencer.isActing) {
@@ -318,11 +347,24 @@ const takeOver = Effect.fnUntraced(function* ({ tail, sequencer, peers }: Parts,
   const isReached = yield* Effect.match(tail.barrier, { onFailure: () => false, onSuccess: () => true })
   if (!isReached || tail.fold.epoch !== epoch) return false
   const { name, region, session } = peers.self
-  const begun = yield* sequencer.beginEpoch({ name, region, session })
-  if (begun !== "begun") return false
-  yield* Effect.logInfo("this agent sequences the log now", { shard: tail.fold.shard, epoch: tail.fold.epoch })
-  return true
+  return (yield* sequencer.beginEpoch({ name, region, session })) === "begun"
 })
+
+const tellChange = (parts: Parts): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { sequencer, toldEpoch, heirSession } = parts
+    const { shard, epoch, holder } = parts.tail.fold
+    if (sequencer.isActing) {
+      if (toldEpoch === epoch) return Effect.void
+      parts.toldEpoch = epoch
+      parts.heirSession = undefined
+      return Effect.logInfo("this agent sequences the log now", { shard, epoch })
+    }
+    if (toldEpoch === undefined || sequencer.isHolder) return Effect.void
+    parts.toldEpoch = undefined
+    if (holder?.session === heirSession) return Effect.void
+    return Effect.logWarning("another agent has taken the log over", { shard, epoch, by: holder?.name })
+  })
 
 const heirsOf = ({ peers, herald }: Parts): Heirs => ({
   self: peers.self,
@@ -331,7 +373,9 @@ const heirsOf = ({ peers, herald }: Parts): Heirs => ({
   homeRegion: peers.homeRegion
 })
 
-const handOver = Effect.fnUntraced(function* ({ tail, sequencer }: Parts, heir: Holder) {
+const handOver = Effect.fnUntraced(function* (parts: Parts, heir: Holder) {
+  const { tail, sequencer } = parts
+  parts.heirSession = heir.session
   const begun = yield* sequencer.beginEpoch(heir)
   if (begun === "not-begun") return
   yield* Effect.logInfo("the log is handed over", { shard: tail.fold.shard, epoch: tail.fold.epoch, to: heir.name })

@@ -166,17 +166,20 @@ export class Submitter {
   ): Effect.fn.Return<void, LogPeerError, Scope.Scope> {
     const ended = Latch.makeUnsafe()
     const end = () => ended.openUnsafe()
+    // From here on: another epoch must also end an attempt to connect.
+    this.endStream = end
     const isLocal = route.member.session === this.peers.self.session
-    const stream = isLocal ? yield* this.openLocal(end) : yield* this.openRemote(route.member, end)
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         this.stream = undefined
         this.endStream = undefined
       })
     )
+    const opening = isLocal ? this.openLocal(end) : this.openRemote(route.member, end)
+    const stream = yield* Effect.raceFirst(opening, Effect.as(ended.await, undefined))
+    if (stream === undefined || this.route()?.epoch !== route.epoch) return
     this.routeFailure = undefined
     this.streamEpoch = route.epoch
-    this.endStream = end
     this.stream = stream
     for (const pending of this.unsettled.slice()) if (this.stream === stream) stream.send(pending)
     yield* ended.await
@@ -184,20 +187,21 @@ export class Submitter {
 
   private openLocal(end: () => void): Effect.Effect<Stream, never, Scope.Scope> {
     const submissions = new Set<Submission>()
-    let isClosed = false
+    const drain = new Drain(end)
     const close = () => {
-      isClosed = true
+      drain.stop()
       for (const submission of submissions) submission.withdraw()
     }
     const send = (pending: Pending): void => {
-      if (isClosed || pending.isOver) return
+      if (drain.isStopped || pending.isOver) return
+      drain.began()
       // A refusal comes before `offer` returns.
       let submission: Submission | undefined
       submission = this.sequencer.offer(this.toSend(pending), (outcome) => {
         if (submission !== undefined) submissions.delete(submission)
-        if (outcome.kind !== "refused") return this.take(pending, outcome)
-        isClosed = true
-        end()
+        if (outcome.kind === "refused") drain.stop()
+        else this.take(pending, outcome)
+        drain.ended()
       })
       if (!submission.isOver) submissions.add(submission)
     }
@@ -211,23 +215,23 @@ export class Submitter {
     const stream = yield* this.peers.openStream(member)
     // A fiber begins at once, so that the order of the calls is the order on the wire.
     const run = yield* FiberSet.makeRuntime<never, void>()
-    let isClosed = false
+    const drain = new Drain(end)
     stream.onClosed(() => {
-      isClosed = true
+      drain.stop()
       end()
     })
     const send = (pending: Pending): void => {
-      if (isClosed || pending.isOver) return
+      if (drain.isStopped || pending.isOver) return
+      drain.began()
       const command = this.toSend(pending)
       const call = Effect.matchEffect(stream.send(encodeCommand(command), this.tail.fold.epoch), {
         onFailure: () => Effect.sync(end),
         onSuccess: (reply) =>
           Effect.sync(() => {
             const outcome = outcomeOf(command, reply)
-            if (outcome.kind === "refused") {
-              isClosed = true
-              end()
-            } else this.take(pending, outcome)
+            if (outcome.kind === "refused") drain.stop()
+            else this.take(pending, outcome)
+            drain.ended()
           })
       })
       run(call)
@@ -252,7 +256,11 @@ export class Submitter {
       if (pending.command.kind === "commit-segment") this.failSegments()
       return
     }
-    if (outcome.kind === "defect") return this.end(pending, { defect: outcome.defect })
+    if (outcome.kind === "defect") {
+      this.end(pending, { defect: outcome.defect })
+      if (pending.command.kind === "commit-segment") this.failSegments()
+      return
+    }
     const { answer, seq } = outcome
     if (this.tail.fold.seq >= seq) return this.end(pending, { answer })
     const untilMs = this.clock.currentTimeMillisUnsafe() + limits.answerFoldWaitMs
@@ -296,11 +304,14 @@ export class Submitter {
     this.answered = this.answered.filter(({ untilMs }) => untilMs > nowMs)
     for (const { pending, answer } of late) this.end(pending, { answer })
     this.unsettled = this.unsettled.filter((pending) => !(pending.isOver && !pending.wasSent))
-    const first = this.unsettled[0]
-    if (first === undefined || first.deadlineMs > nowMs) return
-    if (first.command.kind === "commit-segment") return this.failSegments()
-    this.forget(first)
-    this.end(first, { error: notSettled(first.wasSent ? "indefinite" : "definite") })
+    // All have the same time, so the oldest go first.
+    for (let first = this.unsettled[0]; first !== undefined && first.deadlineMs <= nowMs; first = this.unsettled[0]) {
+      if (first.command.kind === "commit-segment") this.failSegments()
+      else {
+        this.forget(first)
+        this.end(first, { error: notSettled(first.wasSent ? "indefinite" : "definite") })
+      }
+    }
   }
 
   /**
@@ -326,6 +337,33 @@ export class Submitter {
     this.endStream?.()
     this.changed.openUnsafe()
     this.waiting.openUnsafe()
+  }
+}
+
+/**
+ * The end of a stream: after a refusal nothing more is sent, but what was taken before is waited for. To give that up as well
+ * would, at a full queue, be to come again with as much for ever.
+ */
+class Drain {
+  isStopped = false
+  private underWay = 0
+  private readonly end: () => void
+
+  constructor(end: () => void) {
+    this.end = end
+  }
+
+  began(): void {
+    this.underWay += 1
+  }
+
+  ended(): void {
+    this.underWay -= 1
+    if (this.isStopped && this.underWay === 0) this.end()
+  }
+
+  stop(): void {
+    this.isStopped = true
   }
 }
 

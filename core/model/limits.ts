@@ -271,6 +271,8 @@ export const limits = {
   takeoverRetryMs: 250,
   /** A sequencer away from home hands over to an agent at home that has been there for so long. */
   sequencerHomeAfterMs: 15_000,
+  /** How often a sequencer looks whether the database says who sequences. */
+  sequencerNoteMs: 1_000,
   /** A stopping sequencer tries to hand over for so long. */
   handOverMs: 2_000,
   /** Pause before commands are sent again, at first and at most. */

@@ -14,6 +14,7 @@ import { type PostgresServerProcess, sql, startPostgres } from "../peers/postgre
 import { type Cluster } from "./harness.ts"
 import { type Context } from "./system-test.ts"
 
+const databaseLog = "postgresql.log"
 const actingDeadlineMs = 30_000
 const readyDeadlineMs = 30_000
 const httpDeadlineMs = 1_000
@@ -51,13 +52,19 @@ export interface DatabaseCluster {
   /** The agent that sequences in the newest epoch, as soon as one of them says so; of an epoch above `after`. */
   readonly sequencer: (after?: number, among?: readonly Agent[]) => Promise<Sequencer>
   readonly allReady: () => Promise<void>
+  /** Appends of the agent that the server refused because another's row has the slot. */
+  readonly refusals: (agent: Agent) => number
   /** What the agents' supervisor wrote: everything that they log. */
   readonly log: () => string
 }
 
 /** A PostgreSQL server for the test, and its URL. */
 export async function startDatabase(context: Context): Promise<PostgresServerProcess> {
-  const server = await startPostgres({ logFile: join(context.dir, "postgresql.log") })
+  const server = await startPostgres({
+    logFile: join(context.dir, databaseLog),
+    // Who each line is about: agents call themselves by their names.
+    settings: { log_line_prefix: "%m [%p] <%a> " }
+  })
   context.onEnd(() => server.stop())
   return server
 }
@@ -84,20 +91,30 @@ export async function startDatabaseCluster(context: Context): Promise<DatabaseCl
         )
       }
     },
+    refusals: ({ application }) => {
+      const text = readFileSync(join(context.dir, databaseLog), "utf8")
+      return (
+        text.split(`<${application}> ERROR:  duplicate key value violates unique constraint "commit_log_pk"`).length - 1
+      )
+    },
     log: () => readFileSync(join(cluster.dir, "playground-output.log"), "utf8")
   }
 }
 
 /**
  * What is wrong with the log's rows; undefined: each row follows on the last, and none of an earlier epoch lies behind one of
- * a later (invariant 3: who was deposed got nothing in).
+ * a later (invariant 3: who was deposed got nothing in). Rows may have been trimmed
+ * off the front, where only those are left that are kept for ever.
  */
 export function rowsFault(rows: ReadonlyArray<LogRowFacts>): string | undefined {
-  let last: LogRowFacts = { seq: 0, epoch: 0, nonce: "", prevNonce: "" }
+  let last: LogRowFacts = { seq: 0, epoch: 0, nonce: "", prevNonce: "", isKept: true }
+  let isTrimmed = true
   for (const row of rows) {
-    if (row.seq !== last.seq + 1) return `row ${row.seq} follows on row ${last.seq}`
+    const isNext = row.seq === last.seq + 1
+    isTrimmed &&= last.isKept
+    if (!isNext && (row.seq <= last.seq || !isTrimmed)) return `row ${row.seq} follows on row ${last.seq}`
     if (row.epoch < last.epoch) return `row ${row.seq} is of epoch ${row.epoch}, and epoch ${last.epoch} had begun`
-    if (last.seq > 0 && row.prevNonce !== last.nonce) return `row ${row.seq} does not name the row before it`
+    if (isNext && last.seq > 0 && row.prevNonce !== last.nonce) return `row ${row.seq} does not name the row before it`
     last = row
   }
   return undefined
@@ -108,19 +125,19 @@ export interface LogRowFacts {
   readonly epoch: number
   readonly nonce: string
   readonly prevNonce: string
+  readonly isKept: boolean
 }
 
 /** The rows of the log, asked of the server itself. */
 export async function logRows(server: PostgresServerProcess): Promise<ReadonlyArray<LogRowFacts>> {
-  const rows = await sql(
-    server.url(),
-    "SELECT seq, epoch, nonce, prev_nonce FROM commit_log WHERE shard = 0 ORDER BY seq"
-  )
+  const text = "SELECT seq, epoch, nonce, prev_nonce, is_kept FROM commit_log WHERE shard = 0 ORDER BY seq"
+  const rows = await sql(server.url(), text)
   return rows.map((row) => ({
     seq: Number(row["seq"]),
     epoch: Number(row["epoch"]),
     nonce: String(row["nonce"]),
-    prevNonce: String(row["prev_nonce"])
+    prevNonce: String(row["prev_nonce"]),
+    isKept: row["is_kept"] === true
   }))
 }
 

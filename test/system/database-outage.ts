@@ -6,8 +6,12 @@
  * says so once, not at each attempt. Afterwards everything goes on by itself.
  */
 import { strict as assert } from "node:assert"
-import { delay, waitUntil } from "../peers/child-process.ts"
+import { join } from "node:path"
+import { installKafka, javaArguments } from "../peers/apache-kafka/installation.ts"
+import { delay, type Running, start, stop, waitUntil } from "../peers/child-process.ts"
+import { requireQuiet } from "./agent-log.ts"
 import { type Agent, type DatabaseCluster, startDatabaseCluster } from "./database-cluster.ts"
+import { type Cluster } from "./harness.ts"
 import { flowing, oneInEachRegion, startStreams, type Stream } from "./numbered-streams.ts"
 import { type Context, type SystemTest } from "./system-test.ts"
 import { seededRandom } from "./seeded-random.ts"
@@ -21,9 +25,10 @@ const onTheWayMs = 500
 const cutTakeoverMsMax = 10_000
 const resetChance = 0.15
 const resetsMin = 10
+const bulkPartitions = 6
+const bulkRecordsPerSecond = 4_000
+const bulkDeadlineMs = 60_000
 const growthMiBMax = 96
-/** Of one agent and outage: each kind of event, at level warning or above. */
-const sameWarningsMax = 2
 
 export const killedDatabase: SystemTest = {
   name: "database-outage: the server is killed under load",
@@ -32,6 +37,7 @@ export const killedDatabase: SystemTest = {
   run: async (context) => {
     const database = await startDatabaseCluster(context)
     const streams = await startStreams(context, database.cluster, { plans: oneInEachRegion, recordsPerSecond, enough })
+    const bulk = await startBulk(context, database.cluster)
     const pids = database.agents.map(({ pid }) => pid())
     for (const pauseMs of [0, awayMs]) {
       await outage(context, database, streams, pauseMs)
@@ -42,8 +48,28 @@ export const killedDatabase: SystemTest = {
       pids,
       "no agent has ended over it"
     )
+    await stop(bulk)
     await judgeAll(context, database, streams)
   }
+}
+
+/** So many bytes a second that an agent which kept what it cannot commit would grow. Nobody judges these records. */
+async function startBulk(context: Context, cluster: Cluster): Promise<Running> {
+  await cluster.createTopic("bulk", bulkPartitions)
+  const load = ["--record-size", "1000", "--throughput", String(bulkRecordsPerSecond), "--num-records", "100000000"]
+  const properties = [`bootstrap.servers=${cluster.bootstrapOfAll}`, "acks=all", "request.timeout.ms=5000"]
+  const program = [...javaArguments(`${await installKafka()}/*`, 256), "org.apache.kafka.tools.ProducerPerformance"]
+  const args = [...program, "--topic", "bulk", ...load, "--producer-props", ...properties]
+  let heard = ""
+  const logFile = join(context.dir, "bulk.log")
+  const bulk = start("java", args, { logFile, onStdout: (text) => void (heard += text) })
+  context.onEnd(() => stop(bulk))
+  await waitUntil(`the bulk producer has sent for some seconds (see ${logFile})`, bulkDeadlineMs, () => {
+    assert(bulk.isRunning(), `the bulk producer has ended, see ${logFile}`)
+    return heard.includes("records sent")
+  })
+  context.say(`bulk: ${heard.split("\n").find((line) => line.includes("records sent"))}`)
+  return bulk
 }
 
 export const cutSequencer: SystemTest = {
@@ -69,7 +95,7 @@ export const cutSequencer: SystemTest = {
       await flowing(streams, enough)
       tellLoss(context, streams, loss)
       assert(takeoverMs <= cutTakeoverMsMax, `nobody took over for ${seconds(takeoverMs)}`)
-      requireQuiet(context, log().slice(logBefore))
+      context.say(`${requireQuiet(log().slice(logBefore))} warnings in the agents' logs`)
       await database.allReady()
     }
     await judgeAll(context, database, streams)
@@ -136,7 +162,7 @@ async function outage(
     const grown = (during[index] ?? 0) - (before[index] ?? 0)
     assert(grown <= growthMiBMax, `${name} has grown by ${grown} MiB while the database was away`)
   }
-  requireQuiet(context, log().slice(logBefore))
+  context.say(`${requireQuiet(log().slice(logBefore))} warnings in the agents' logs`)
 }
 
 /** Says why, and that it is alive. */
@@ -146,19 +172,4 @@ async function notReady({ name, http }: Agent): Promise<void> {
     return status === 503 && /the database has not answered for \d+ s/.test(text)
   })
   assert.equal((await http("/live")).status, 200, `${name} is alive`)
-}
-
-/** Each agent says once what is wrong. */
-function requireQuiet(context: Context, log: string): void {
-  const counts = new Map<string, number>()
-  for (const line of log.split("\n")) {
-    const [, agent, event] = /^(\S+) \| [\d:.]+ (?:warn|error) +(.*?)(?: \w+=.*)?$/.exec(line) ?? []
-    if (agent === undefined || event === undefined) continue
-    const key = `${agent}: ${event}`
-    counts.set(key, (counts.get(key) ?? 0) + 1)
-  }
-  const [most, count] = [...counts].toSorted((a, b) => b[1] - a[1])[0] ?? ["", 0]
-  const sum = [...counts.values()].reduce((a, b) => a + b, 0)
-  context.say(`${sum} warnings and errors in the agents' logs`)
-  assert(count <= sameWarningsMax, `${count} times the same within one outage: ${most}`)
 }

@@ -8,8 +8,11 @@
  * begins the next; what it had taken from its clients is settled once, by whoever has taken over, or not at all.
  */
 import { strict as assert } from "node:assert"
-import { delay, waitUntil } from "../peers/child-process.ts"
+import { join } from "node:path"
+import { delay, run, waitUntil } from "../peers/child-process.ts"
+import { requireQuiet } from "./agent-log.ts"
 import { type Agent, type DatabaseCluster, logRows, rowsFault, startDatabaseCluster } from "./database-cluster.ts"
+import { bundle } from "./harness.ts"
 import { longestPauseMs } from "./numbered-records.ts"
 import { flowing, judge, oneInEachRegion, startStreams, type Stream } from "./numbered-streams.ts"
 import { type Context, type SystemTest } from "./system-test.ts"
@@ -18,11 +21,24 @@ export const recordsPerSecond = 500
 /** Of each stream, between faults. */
 export const enough = 750
 const rounds = 5
-/** Added to the time until a takeover; the longer ones outlast a membership too. */
-const frozenMs = [0, 4_000, 500, 4_000, 0]
+/**
+ * How long it stays frozen after another has taken over; the longer ones outlast a membership too. `isHeld`: the appends that it
+ * has on its way reach the server only after it was continued.
+ */
+const freezes = [
+  { isHeld: true, extraMs: 0 },
+  { isHeld: false, extraMs: 4_000 },
+  { isHeld: true, extraMs: 500 },
+  { isHeld: false, extraMs: 0 },
+  { isHeld: true, extraMs: 1_000 }
+]
+/** Long enough for an append to set out. */
+const heldForMs = 100
+const refusedDeadlineMs = 10_000
 const followsDeadlineMs = 20_000
 /** What had been sent before a fault may arrive so much later. */
 const onTheWayMs = 500
+const statusDeadlineMs = 20_000
 const pauseP50MaxMs = 2_000
 const pauseMaxMs = 5_000
 
@@ -44,10 +60,12 @@ export const killedSequencer: SystemTest = {
     const streams = await startStreams(context, database.cluster, { plans: oneInEachRegion, recordsPerSecond, enough })
     const pausesMs: number[] = []
     for (let round = 1; round <= rounds; round++) {
+      const logBefore = database.log().length
       const loss = await loseSequencer(database, `round ${round}: kill -9`, (agent) => agent.signal("SIGKILL"))
       await flowing(streams, enough)
       pausesMs.push(...tellLoss(context, streams, loss))
       await database.allReady()
+      requireQuiet(database.log().slice(logBefore))
     }
     await judgeAll(context, database, streams)
     requirePauses(context, `kill -9 of the sequencer, ${rounds} rounds`, pausesMs)
@@ -62,43 +80,61 @@ export const frozenSequencer: SystemTest = {
     const database = await startDatabaseCluster(context)
     const streams = await startStreams(context, database.cluster, { plans: oneInEachRegion, recordsPerSecond, enough })
     const pausesMs: number[] = []
-    for (const [index, extraMs] of frozenMs.entries()) {
-      const loss = await loseSequencer(database, `round ${index + 1}: SIGSTOP`, (agent) => agent.signal("SIGSTOP"))
+    for (const [index, { isHeld, extraMs }] of freezes.entries()) {
+      const { proxy, refusals } = database
+      const logBefore = database.log().length
+      const before = new Map(database.agents.map((agent) => [agent, refusals(agent)]))
+      const loss = await loseSequencer(database, `round ${index + 1}: SIGSTOP`, async (agent) => {
+        if (isHeld) {
+          proxy.setFor(agent.application, { kind: "hang" })
+          await delay(heldForMs)
+        }
+        agent.signal("SIGSTOP")
+      })
       const { lost, atMs } = loss
+      const refused = (): number => refusals(lost) - (before.get(lost) ?? 0)
       try {
         await flowing(othersThan(streams, lost), enough)
         await delay(extraMs)
       } finally {
         lost.signal("SIGCONT")
+        proxy.setFor(lost.application, undefined)
       }
       const continuedAtMs = Date.now()
       await followsAgain(database, lost)
       await flowing(streams, enough)
+      if (isHeld) await waitUntil("the server refuses its late append", refusedDeadlineMs, () => refused() > 0)
       const [own] = streams.filter(({ region }) => region === lost.region)
       const early = own?.producer.acknowledged.filter((ack) => ack.atMs > atMs + onTheWayMs && ack.atMs < continuedAtMs)
       assert.deepEqual(early, [], "a frozen agent has answered")
-      pausesMs.push(...tellLoss(context, streams, loss, `, continued after ${seconds(continuedAtMs - atMs)}`))
+      const more = `, continued after ${seconds(continuedAtMs - atMs)}, ${refused()} late appends of it refused`
+      pausesMs.push(...tellLoss(context, streams, loss, more))
       await database.allReady()
+      requireQuiet(database.log().slice(logBefore))
     }
     await judgeAll(context, database, streams)
-    requirePauses(context, `SIGSTOP of the sequencer, ${frozenMs.length} rounds`, pausesMs)
+    requirePauses(context, `SIGSTOP of the sequencer, ${freezes.length} rounds`, pausesMs)
   }
 }
 
-/** Ends when another agent sequences. */
+/** Ends when another agent sequences; those that live can serve clients all the while. */
 export async function loseSequencer(
   { sequencer, agents }: DatabaseCluster,
   name: string,
-  lose: (agent: Agent) => void
+  lose: (agent: Agent) => void | Promise<void>
 ): Promise<Loss> {
   const { agent: lost, epoch } = await sequencer()
   const atMs = Date.now()
-  lose(lost)
+  await lose(lost)
   const { agent: next } = await sequencer(
     epoch,
     agents.filter((agent) => agent !== lost)
   )
-  return { name, lost, next, atMs, takeoverMs: Date.now() - atMs }
+  const takeoverMs = Date.now() - atMs
+  for (const agent of agents) {
+    if (agent !== lost) assert.equal((await agent.http("/ready")).status, 200, `${agent.name} is ready`)
+  }
+  return { name, lost, next, atMs, takeoverMs }
 }
 
 /** The agent knows of the newest epoch, and that it is not its own, unless the log was handed back to it. */
@@ -140,9 +176,21 @@ function requirePauses(context: Context, fault: string, pausesMs: readonly numbe
   assert(max <= pauseMaxMs, `the produce gap's maximum is ${max} ms, above ${pauseMaxMs} ms`)
 }
 
+/** `meridian metadata status` names who sequences. */
+async function requireStatus({ sequencer, cluster }: DatabaseCluster): Promise<void> {
+  const args = [bundle, "metadata", "status", "--config", join(cluster.dir, "topology.yaml")]
+  await waitUntil("meridian metadata status names the sequencer", statusDeadlineMs, async () => {
+    const { agent, epoch } = await sequencer()
+    const { stdout } = await run(process.execPath, args, { deadlineMs: statusDeadlineMs })
+    const [, holder, told] = /^0 +(\S+) +\S+ +\S+ +(\d+) /m.exec(stdout.toString()) ?? []
+    return holder === agent.name && Number(told) === epoch
+  })
+}
+
 /** Nothing lost, nothing doubled, and no epoch reaches into the next. */
 export async function judgeAll(context: Context, database: DatabaseCluster, streams: readonly Stream[]): Promise<void> {
   await database.allReady()
+  await requireStatus(database)
   await judge(context, database.cluster, streams, [...database.cluster.bootstrap.keys()])
   const rows = await logRows(database.server)
   assert.equal(rowsFault(rows), undefined)

@@ -5,7 +5,8 @@
  * whose appends are held back and let go later.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Latch, Scope } from "effect"
+import { Effect, Exit, Fiber, Latch, Logger, Scope } from "effect"
+import { type Fault } from "#backends/metadata/faulty.ts"
 import { type CommitSegmentAnswer } from "#core/log/command.ts"
 import { type CommitLog, type CommitLogError } from "#core/log/commit-log.ts"
 import { digest } from "#core/log/digest.ts"
@@ -268,6 +269,74 @@ describe("an agent at home that does not answer", () => {
       const startedMs = yield* nowMs
       yield* inTime(commit(west.log, 1))
       assert.isBelow((yield* nowMs) - startedMs, 200)
+    })
+  )
+})
+
+describe("what people are told of the sequencer", () => {
+  it.effect("is each change, once, by the agent that it concerns", () => {
+    const events: Array<string> = []
+    const logger = Logger.make<unknown, void>(({ message }) => {
+      const [event, fields] = [message].flat() as [string, Record<string, unknown>]
+      events.push(`${event} ${JSON.stringify(fields)}`)
+    })
+    return Effect.gen(function* () {
+      const { world, agents, scopes } = yield* threeRegions()
+      const [home, west] = agents as [LogAgent, LogAgent]
+      yield* inTime(Effect.sleep(limits.successionLookMs * 2))
+      assert.deepEqual(events.splice(0), [`this agent sequences the log now {"shard":0,"epoch":1}`])
+      world.peers.set(home.name, "silent")
+      yield* inTime(commit(west.log, 1))
+      const by = sequencerOf(agents.slice(1))!
+      world.peers.set(home.name, "up")
+      yield* inTime(Effect.sleep(1_000))
+      assert.sameMembers(events.splice(0), [
+        `this agent sequences the log now {"shard":0,"epoch":2}`,
+        `another agent has taken the log over {"shard":0,"epoch":2,"by":"${by.name}"}`
+      ])
+      yield* inTime(Scope.close(scopes[agents.indexOf(by)]!, Exit.void))
+      yield* inTime(Effect.sleep(1_000))
+      assert.sameMembers(events, [
+        `the log is handed over {"shard":0,"epoch":3,"to":"${home.name}"}`,
+        `this agent sequences the log now {"shard":0,"epoch":3}`
+      ])
+    }).pipe(Effect.provide(Logger.layer([logger])))
+  })
+})
+
+describe("the database's note of who sequences", () => {
+  it.effect("follows takeovers, and keeps what it says of the log's front", () =>
+    Effect.gen(function* () {
+      const { world, agents } = yield* threeRegions()
+      const [home, west] = agents as [LogAgent, LogAgent]
+      yield* inTime(Effect.sleep(limits.sequencerNoteMs * 2))
+      const noted = { shard: 0, epoch: 1, holder: home.name, holderRegion: HOME, homeRegion: HOME, trimmedSeq: 0 }
+      assert.deepEqual(yield* world.store.shardNotes, [noted])
+      yield* world.store.noteShard({ ...noted, trimmedSeq: 1 })
+      world.peers.set(home.name, "gone")
+      yield* inTime(commit(west.log, 1))
+      yield* inTime(Effect.sleep(limits.sequencerNoteMs * 2))
+      const holder = sequencerOf(agents.slice(1))!.name
+      const holderRegion = holder === west.name ? "west" : "south"
+      assert.deepEqual(yield* world.store.shardNotes, [{ ...noted, epoch: 2, holder, holderRegion, trimmedSeq: 1 }])
+    })
+  )
+
+  it.effect("is made as soon as the database takes it", () =>
+    Effect.gen(function* () {
+      yield* setClock
+      const world = yield* makeWorld
+      let isAway = true
+      const failing: Fault = { kind: "fail-before", reason: "Unavailable", outcome: "definite" }
+      const agent = yield* agentOf(world, {
+        plan: ({ operation }) => (isAway && operation === "noteShard" ? failing : undefined)
+      })
+      yield* until(() => agent.view.isActing())
+      yield* inTime(Effect.sleep(limits.sequencerNoteMs * 3))
+      assert.deepEqual(yield* world.store.shardNotes, [])
+      isAway = false
+      yield* inTime(Effect.sleep(limits.sequencerNoteMs * 2))
+      assert.equal((yield* world.store.shardNotes)[0]?.holder, agent.name)
     })
   )
 })
