@@ -71,6 +71,8 @@ export interface AgentsFigures {
   readonly refused: number
   /** Rows appended to the log meanwhile, as these agents folded them. */
   readonly rows: number
+  /** How long appends took these agents: the database, the quorum's delay, and how late timers were. */
+  readonly appendsMs: ReadonlyArray<number>
   /** Whether the sequencer was here all the time, or never. */
   readonly sequencer: "here" | "elsewhere" | "moved"
   readonly cpuMs: number
@@ -110,6 +112,18 @@ const storeLayer = ({ database, agents, homeRegion }: AgentsOptions): Layer.Laye
   })
 }
 
+/** Of this process, in the time measured. */
+let appendsMs: Array<number> = []
+
+const timedAppends = (store: MetadataStore["Service"]): MetadataStore["Service"] => ({
+  ...store,
+  append: (row) =>
+    Effect.suspend(() => {
+      const startedAtMs = performance.now()
+      return Effect.tap(store.append(row), () => Effect.sync(() => appendsMs.push(performance.now() - startedAtMs)))
+    })
+})
+
 /** An agent's log as bin/ puts it together, behind the delays of its region. */
 const agentLayer = (options: AgentsOptions, place: AgentPlace) => {
   const { homeRegion, wan, agents } = options
@@ -118,7 +132,7 @@ const agentLayer = (options: AgentsOptions, place: AgentPlace) => {
   const store = Layer.effect(
     MetadataStore,
     Effect.map(MetadataStore, (inner) =>
-      delayedStore(inner, { oneWayMs: roundTripMs(homeRegion) / 2, quorumMs: wan.quorumMs })
+      timedAppends(delayedStore(inner, { oneWayMs: roundTripMs(homeRegion) / 2, quorumMs: wan.quorumMs }))
     )
   ).pipe(Layer.provide(storeLayer(options)))
   const connector = Layer.effect(
@@ -210,7 +224,8 @@ const saturate = async (
   const command = commitOf(batches)
   const one = async (): Promise<void> => {
     while (!until.isOver) {
-      await submit(agent, { ...command, segmentId: crypto.randomUUID().replaceAll("-", "") }, count())
+      const segmentId = crypto.randomUUID().replaceAll("-", "")
+      await submit(agent, { ...command, segmentId, createdAtMs: Date.now() }, count())
     }
   }
   await Promise.all(Array.from({ length: load.inFlight }, one))
@@ -244,8 +259,12 @@ const measure = async (options: AgentsOptions, agents: ReadonlyArray<Agent>): Pr
   lateness.enable()
   count = newCount()
   const { latenciesMs } = count
+  appendsMs = []
   await Promise.race([delay(measureMs), running])
-  const [after, counted] = [snapshot(agents), { ...count, latenciesMs: latenciesMs.slice() }]
+  const [after, counted] = [
+    snapshot(agents),
+    { ...count, latenciesMs: latenciesMs.slice(), appendsMs: appendsMs.slice() }
+  ]
   lateness.disable()
   until.end()
   await running

@@ -31,7 +31,8 @@ type Region = (typeof REGIONS)[number]
 const WAN = { quorumMs: 65, roundTripsMs: { "home west": 65, "home eu": 80, "west eu": 140 } }
 const NO_WAN = { quorumMs: 0, roundTripsMs: {} }
 const FLUSH = { kind: "flush", intervalMs: 250, runs: 50 } as const
-const IN_FLIGHT = 64
+/** Of each agent. Not more: of 65,536 segments that were made within a second none more is committed (segmentsRemembered). */
+const IN_FLIGHT = 16
 const CONNECTIONS = 600
 const stepDeadlineMs = 120_000
 
@@ -190,6 +191,10 @@ const checkRound = ({ figures }: Round): void => {
   if (refused > 0) throw new Error(`${refused} batches were refused`)
 }
 
+const shown = (valuesMs: ReadonlyArray<number>) => {
+  const [p50Ms, p99Ms] = [0.5, 0.99].map((part) => rounded(quantile(valuesMs, part), 0)) as [number, number]
+  return { p50Ms, p99Ms, text: `${p50Ms}/${p99Ms}` }
+}
 const percent = (part: number): string => `${(100 * part).toFixed(0)} %`
 const perSecond = (count: number, { elapsedMs }: AgentsFigures): number => (count * 1_000) / elapsedMs
 
@@ -205,6 +210,7 @@ const overWan = async (
       "flush/s",
       "commits/s",
       ...REGIONS.map((region) => `${region} p50/p99`),
+      "append",
       "rows/s",
       "cores",
       "CPU",
@@ -228,19 +234,21 @@ const overWan = async (
     const commits = total(figures.map((one) => perSecond(one.answered, one)))
     const logRows = perSecond(figures[0]!.rows, figures[0]!)
     const byRegion: Record<string, Figures> = {}
+    const append = shown(figures[0]!.appendsMs)
     const cells = REGIONS.map((region) => {
       const latenciesMs = figures.flatMap((one, index) =>
         agents[parts[index]!.here[0]]!.region === region ? one.latenciesMs : []
       )
-      const [p50Ms, p99Ms] = [0.5, 0.99].map((part) => rounded(quantile(latenciesMs, part), 0)) as [number, number]
-      byRegion[region] = { p50Ms, p99Ms }
-      return `${p50Ms}/${p99Ms}`
+      const { text, ...ms } = shown(latenciesMs)
+      byRegion[region] = ms
+      return text
     })
     all[`agents-${count}`] = {
       ...byRegion,
       offeredPerSecond: rounded(offered, 1),
       commitsPerSecond: rounded(commits, 1),
       rowsPerSecond: rounded(logRows, 1),
+      appendP50Ms: append.p50Ms,
       machineBusy: rounded(round.machineBusy),
       load1: rounded(loadavg()[0]!)
     }
@@ -248,15 +256,22 @@ const overWan = async (
     const late = `${Math.max(...figures.map(({ loopLateP99Ms }) => loopLateP99Ms)).toFixed(0)} ms`
     const cores = total(figures.map(({ cpuMs, elapsedMs }) => cpuMs / elapsedMs))
     const machine = [cores.toFixed(1), percent(round.machineBusy), loop, late]
-    rows.push([String(count), offered.toFixed(1), commits.toFixed(1), ...cells, logRows.toFixed(1), ...machine])
+    rows.push([
+      String(count),
+      offered.toFixed(1),
+      commits.toFixed(1),
+      ...cells,
+      append.text,
+      logRows.toFixed(1),
+      ...machine
+    ])
     const design = DESIGN[count]
     if (design !== undefined)
-      rows.push(["  design", "", "", ...REGIONS.map((region) => design[region]), "", "", "", "", ""])
+      rows.push(["  design", "", "", ...REGIONS.map((region) => design[region]), "", "", "", "", "", ""])
   }
   printTable(rows)
-  console.log(
-    "  ms; cores: that the agents' processes used; CPU: the whole machine, whatever else it did, of all its cores;"
-  )
+  console.log("  ms; append: what one took the sequencer (p50/p99), 65 of it the quorum's delay; rows: of the log")
+  console.log("  cores: that the agents' processes used; CPU: of all cores, whatever else the machine did;")
   console.log("  loop, late: the busiest event loop, and how late its timers were (p99)")
   return all
 }
