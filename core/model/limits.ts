@@ -71,6 +71,11 @@ export const limits = {
   segmentBytesMax: 8 * MiB + 100 * MiB,
   /** Batches (and so runs) of one segment: what its commit says of them must fit into one log entry. */
   segmentBatchesMax: 32_768,
+  /** Idempotent producers (each per partition) that an agent remembers as known to the log, and those whose first batch was lost. */
+  producersKnown: 10_000,
+  producerGaps: 10_000,
+  /** For so long batches behind a lost first one are refused. Whatever was under way is here by then. */
+  producerGapMs: 30_000,
   /** Segments of one agent that are being written to their quorum or waiting for their commit. */
   segmentsInFlight: 8,
   /** An open segment of a busy agent closes after this time at the latest. */

@@ -16,12 +16,18 @@ import { Metrics } from "#core/telemetry/metrics.ts"
 const TOPIC = "a".repeat(32)
 const BATCH = buildBatch({ records: [{ key: null, value: Buffer.alloc(1_000), timestampMs: 1 }] })
 
-const pending = (partition: number, timestampType: "create" | "append" = "create", producerId = -1): PendingBatch => ({
+const pending = (
+  partition: number,
+  timestampType: "create" | "append" = "create",
+  producerId = -1,
+  baseSequence = -1
+): PendingBatch => ({
   topicId: TOPIC,
+  topicName: "orders",
   partition,
   timestampType,
   batch: BATCH,
-  summary: { offsetCount: 1, maxTimestampMs: 1, producerId, producerEpoch: -1, baseSequence: -1 }
+  summary: { offsetCount: 1, maxTimestampMs: 1, producerId, producerEpoch: producerId < 0 ? -1 : 0, baseSequence }
 })
 
 interface Write {
@@ -88,7 +94,7 @@ const setUp = (options: { segmentBytes?: number; flushIntervalMs?: number; segme
     /** Lets everything run that can run without time passing. */
     const settle = Effect.repeat(TestClock.adjust(0), { times: 10 })
     const written = (index: number) => Deferred.succeed(writes[index]!.done, { ackedBuckets: ["a", "b"] })
-    return { append, writes, commits, settle, written }
+    return { append, buffer, writes, commits, settle, written }
   })
 
 describe("SegmentBuffer", () => {
@@ -257,6 +263,92 @@ describe("SegmentBuffer", () => {
       yield* Deferred.succeed(commits[1]!.done, undefined)
       yield* settle
       assert.notInstanceOf(again.value![0], CommitLogError, "what comes again is committed")
+    })
+  )
+
+  it.effect("refuses what arrives behind a lost first batch until that one comes again", () =>
+    Effect.gen(function* () {
+      const { append, writes, settle, written, commits } = yield* setUp({ flushIntervalMs: 0 })
+      const first = append(pending(0, "create", 7, 0))
+      yield* settle
+      yield* Deferred.fail(
+        writes[0]!.done,
+        new QuorumNotReached({ segmentId: writes[0]!.segmentId, needed: 2, acked: [], failures: [] })
+      )
+      yield* settle
+      assert.instanceOf(first.value![0], QuorumNotReached)
+      // It was under way when its producer had not heard of the loss.
+      const late = append(pending(0, "create", 7, 1), pending(1, "create", 7, 0))
+      yield* settle
+      assert.strictEqual(writes.length, 2, "another partition's batch goes on")
+      yield* written(1)
+      yield* settle
+      yield* Deferred.succeed(commits[0]!.done, undefined)
+      yield* settle
+      const [refused, other] = late.value!
+      assert.instanceOf(refused, CommitLogError)
+      assert.strictEqual(refused.outcome, "definite")
+      assert.notInstanceOf(other, CommitLogError)
+      const again = append(pending(0, "create", 7, 0), pending(0, "create", 7, 1))
+      yield* settle
+      yield* written(2)
+      yield* settle
+      yield* Deferred.succeed(commits[1]!.done, undefined)
+      yield* settle
+      for (const outcome of again.value!) assert.notInstanceOf(outcome, CommitLogError)
+    })
+  )
+
+  it.effect("does not commit a new producer's next segment before its first one is settled", () =>
+    Effect.gen(function* () {
+      const { append, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+      append(pending(0, "create", 7, 0))
+      yield* settle
+      const second = append(pending(0, "create", 7, 1))
+      yield* settle
+      yield* written(0)
+      yield* written(1)
+      yield* settle
+      assert.strictEqual(commits.length, 1, "the log would accept the second batch if the first one were lost")
+      yield* Deferred.fail(
+        commits[0]!.done,
+        new CommitLogError({ reason: "Overloaded", outcome: "definite", cause: "test" })
+      )
+      yield* settle
+      assert.strictEqual(commits.length, 1)
+      assert.instanceOf(second.value![0], CommitLogError)
+    })
+  )
+
+  it.effect("commits a known producer's segments without waiting for the ones before", () =>
+    Effect.gen(function* () {
+      const { append, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+      append(pending(0, "create", 7, 0))
+      yield* settle
+      yield* written(0)
+      yield* settle
+      yield* Deferred.succeed(commits[0]!.done, undefined)
+      yield* settle
+      for (const sequence of [1, 2]) {
+        append(pending(0, "create", 7, sequence))
+        yield* settle
+        yield* written(sequence)
+        yield* settle
+      }
+      assert.strictEqual(commits.length, 3)
+    })
+  )
+
+  it.effect("refuses what arrives behind a batch that was refused before it came here", () =>
+    Effect.gen(function* () {
+      const { append, buffer, settle } = yield* setUp({ flushIntervalMs: 0 })
+      buffer.refused({ producerId: 7, topic: "orders", partition: 0 }, { producerEpoch: 0, baseSequence: 0 })
+      const late = append(pending(0, "create", 7, 1))
+      yield* settle
+      assert.instanceOf(late.value![0], CommitLogError)
+      const again = append(pending(0, "create", 7, 0))
+      yield* settle
+      assert.isUndefined(again.value, "it is being written")
     })
   )
 
