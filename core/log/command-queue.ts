@@ -67,6 +67,8 @@ export class CommandQueue {
 
   /** The next for one entry, at least one unless nobody waits; they leave the queue. */
   take(): ReadonlyArray<Submission> {
+    // All that were queued may have run out of time, and only those that wait for room be left.
+    this.refill()
     const taken: Array<Submission> = []
     let bytes = 0
     let count = 0
@@ -80,9 +82,13 @@ export class CommandQueue {
       count += 1
     }
     this.queued.splice(0, count)
-    const room = limits.commandsQueued - this.queued.length
-    if (this.waiting.length > 0) this.queued.push(...this.waiting.splice(0, room))
+    this.refill()
     return taken
+  }
+
+  private refill(): void {
+    const room = limits.commandsQueued - this.queued.length
+    if (this.waiting.length > 0 && room > 0) this.queued.push(...this.waiting.splice(0, room))
   }
 
   /** Answers those whose time is over: they were surely not judged. */
