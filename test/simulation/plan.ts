@@ -11,6 +11,7 @@ import { type Prng, streamOf } from "./engine/prng.ts"
 import { type Schedule } from "./faults/fault.ts"
 import { drawSchedule } from "./faults/generate.ts"
 import { clockErrorOf, type Scenario, SCENARIOS, type ScenarioName, settingsOf } from "./faults/scenarios.ts"
+import { type Knobs, knobsOf } from "./knobs.ts"
 import { type FetcherOptions } from "./workload/fetcher.ts"
 import { type ProducerOptions } from "./workload/producer.ts"
 import { type NewTopic } from "./workload/topics.ts"
@@ -18,6 +19,7 @@ import { type NewTopic } from "./workload/topics.ts"
 export interface Plan {
   readonly agentsPerRegion: ReadonlyArray<number>
   readonly settings: Partial<Settings>
+  readonly knobs: Knobs
   /** By host name. */
   readonly clocks: ReadonlyMap<string, ClockError>
   readonly topics: ReadonlyArray<NewTopic>
@@ -50,6 +52,7 @@ export const makePlan = (seed: number, name: ScenarioName): Plan => {
   return {
     agentsPerRegion,
     settings: settingsOf(random),
+    knobs: knobsOf(random),
     clocks,
     topics,
     producers: producersOf(random, topics),

@@ -20,6 +20,7 @@ import { type Prng, streamOf } from "./engine/prng.ts"
 import { World } from "./engine/world.ts"
 import { Injector } from "./faults/inject.ts"
 import { type ScenarioName } from "./faults/scenarios.ts"
+import { turnKnobs } from "./knobs.ts"
 import { makePlan, type Plan } from "./plan.ts"
 import { type Actor, guarded } from "./workload/actor.ts"
 import { SimClient } from "./workload/client.ts"
@@ -65,9 +66,14 @@ const RECOVERY_MS_MAX = 120_000
 
 export const run = (options: RunOptions): RunResult => {
   const plan = makePlan(options.seed, options.scenario)
-  const simulation = new Simulation(options, plan)
-  simulation.run()
-  return simulation.result(options)
+  const turnBack = turnKnobs(plan.knobs)
+  try {
+    const simulation = new Simulation(options, plan)
+    simulation.run()
+    return simulation.result(options)
+  } finally {
+    turnBack()
+  }
 }
 
 class Simulation {

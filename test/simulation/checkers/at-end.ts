@@ -43,7 +43,7 @@ export const checkAtEnd = (simulation: Simulation): void => {
   world.runUntil(world.nowMs + READ_MS_MAX, isRead)
   if (!isRead()) {
     const unfinished = readers.filter(({ fiber }) => fiber.pollUnsafe() === undefined).map(({ agent }) => agent.name)
-    return world.fail("liveness", `not everything can be read ${READ_MS_MAX} ms after all work was done`, {
+    return world.fail("acknowledged-lost", `not everything can be read ${READ_MS_MAX} ms after all work was done`, {
       unfinished
     })
   }

@@ -4,6 +4,9 @@ import { type Settings } from "#core/config/settings.ts"
 import { type RunningAgent } from "../cluster/agent.ts"
 import { CheckFailed } from "../engine/check-failed.ts"
 
+/** Of the workload. */
+const REQUEST_BYTES_MAX = 200_000
+
 export const checkBounds = (name: string, { gauges, quorum }: RunningAgent, settings: Settings): void => {
   const buckets = quorum.buckets()
   const bounds: ReadonlyArray<readonly [what: string, value: number, max: number]> = [
@@ -12,8 +15,12 @@ export const checkBounds = (name: string, { gauges, quorum }: RunningAgent, sett
     ["segmentsInFlight", gauges.value("segmentsInFlight"), settings.segmentsInFlight],
     ["connectionsOpen", gauges.value("connectionsOpen"), settings.connectionsMax],
     ["unfinishedPuts", Math.max(...buckets.map(({ unfinishedPuts }) => unfinishedPuts)), limits.putsInFlightPerBucket],
-    // A single segment may be larger than all late copies should be together.
-    ["lateBytes", quorum.counters.lateBytes, limits.lateCopyBytes + settings.segmentBytes],
+    // Each bucket may hold one segment more, and a segment may exceed its size by one request.
+    [
+      "lateBytes",
+      quorum.counters.lateBytes,
+      limits.lateCopyBytes + buckets.length * (settings.segmentBytes + REQUEST_BYTES_MAX)
+    ],
     ["missingQueued", quorum.counters.missingQueued, limits.missingCopiesQueue]
   ]
   for (const [what, value, max] of bounds) {

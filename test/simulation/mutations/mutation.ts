@@ -8,13 +8,19 @@
 import { type CheckName } from "../engine/check-failed.ts"
 import { type ScenarioName } from "../faults/scenarios.ts"
 
+export interface Edit {
+  readonly file: string
+  /** Occurs exactly once. */
+  readonly find: string
+  readonly replace: string
+}
+
 export interface Mutation {
   readonly name: string
   /** What the product does wrong. */
   readonly doc: string
-  readonly file: string
-  readonly find: string
-  readonly replace: string
+  /** Of the product; where two checkers watch the same promise, also of the first of them, which then makes the same mistake. */
+  readonly edits: ReadonlyArray<Edit>
   readonly scenario: ScenarioName
   /** One of these checkers fails first: which one may depend on the seed. */
   readonly caughtBy: ReadonlyArray<CheckName>

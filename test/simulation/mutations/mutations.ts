@@ -1,78 +1,271 @@
 /** The mutations, by the promise that they break. */
 import { type Mutation } from "./mutation.ts"
 
+const APPENDER = "core/log/appender.ts"
+const JUDGE = "core/log/judge.ts"
+const LOG_TAIL = "core/log/log-tail.ts"
+const SEGMENT_BUFFER = "core/agent/segment-buffer.ts"
+const SEGMENT_WRITER = "replication/quorum/segment-writer.ts"
+const TRUTH = "test/simulation/checkers/truth.ts"
+
 export const MUTATIONS: ReadonlyArray<Mutation> = [
   {
     name: "answer-before-settled",
     doc: "a command is answered when its row is issued, not when it is settled",
-    file: "core/log/appender.ts",
-    find: "      const judgedFor = this.current\n",
-    replace:
-      "      const judgedFor = this.current\n      judgedFor.forEach((submission, index) => submission.end({ answer: judged.answers[index]! }))\n",
+    edits: [
+      {
+        file: APPENDER,
+        find: "      const judgedFor = this.current\n",
+        replace:
+          "      const judgedFor = this.current\n      judgedFor.forEach((submission, index) => submission.end({ answer: judged.answers[index]! }))\n"
+      }
+    ],
     scenario: "calm",
     caughtBy: ["acknowledged-before-log"]
   },
   {
-    name: "indefinite-is-failure",
-    doc: "an append of which nobody knows whether it took effect is told to have failed",
-    file: "core/log/appender.ts",
-    find: 'if (attempt === 1 && inserted.failure.outcome === "definite") return inserted.failure',
-    replace: "if (attempt === 1) return inserted.failure",
+    name: "nonce-not-compared",
+    doc: "whoever has the slot, its row counts as one's own",
+    edits: [
+      {
+        file: LOG_TAIL,
+        find: "const isMine = slot?.seq === row.seq && slot.nonce === row.nonce",
+        replace: "const isMine = slot?.seq === row.seq"
+      }
+    ],
+    scenario: "calm",
+    caughtBy: ["acknowledged-before-log", "producer-ids"]
+  },
+  {
+    name: "indefinite-append-fails",
+    doc: "an append of which nobody knows whether it took effect is given up as if it had failed",
+    edits: [
+      {
+        file: APPENDER,
+        find: 'if (attempt === 1 && inserted.failure.outcome === "definite") return inserted.failure',
+        replace:
+          'if (attempt === 1) { this.endCurrent(unavailable("definite", inserted.failure)); return inserted.failure }'
+      }
+    ],
     scenario: "database",
-    caughtBy: ["definite-failure", "doubled", "fenced", "healthy"]
+    caughtBy: ["definite-failure", "visible-at-once"]
+  },
+  {
+    name: "uncertain-is-told-as-failure",
+    doc: "a producer is told that its records surely were not appended, where nobody knows",
+    edits: [
+      {
+        file: "core/agent/kafka-error.ts",
+        find: "KAFKA.NOT_ENOUGH_REPLICAS : KAFKA.NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+        replace: "KAFKA.NOT_ENOUGH_REPLICAS : KAFKA.NOT_ENOUGH_REPLICAS"
+      }
+    ],
+    scenario: "database",
+    caughtBy: ["definite-failure"]
   },
   {
     name: "quorum-of-one",
     doc: "one bucket is enough",
-    file: "replication/quorum/segment-writer.ts",
-    find: '  if (domainsOf(work, "acknowledged").size < work.needed) return\n',
-    replace: '  if (domainsOf(work, "acknowledged").size < 1) return\n',
+    edits: [
+      {
+        file: SEGMENT_WRITER,
+        find: '  if (domainsOf(work, "acknowledged").size < work.needed) return\n',
+        replace: '  if (domainsOf(work, "acknowledged").size < 1) return\n'
+      }
+    ],
     scenario: "calm",
     caughtBy: ["durable-before-log"]
   },
   {
-    name: "no-duplicate-check",
+    name: "duplicates-accepted",
     doc: "a batch that comes again is appended again",
-    file: "core/log/judge.ts",
-    find: "      if (at >= 0)\n",
-    replace: "      if (at >= 1_000)\n",
+    edits: [{ file: JUDGE, find: "      if (at >= 0)\n", replace: "      if (at >= 1_000)\n" }],
     scenario: "default",
-    caughtBy: ["verdicts", "doubled"]
+    caughtBy: ["verdicts"]
   },
   {
-    name: "barrier-from-memory",
-    doc: "a linearizable question is answered from what is folded already",
-    file: "core/log/log-tail.ts",
-    find: "    if (this.barriers.size >= limits.barriersWaiting) return Effect.fail(tooManyBarriers())\n",
-    replace: "    if (this.fold.seq > 0) return Effect.void\n",
-    scenario: "calm",
-    caughtBy: ["visible-at-once"]
+    name: "duplicates-accepted-by-both",
+    doc: "the same, and the second opinion thinks so too",
+    edits: [
+      { file: JUDGE, find: "      if (at >= 0)\n", replace: "      if (at >= 1_000)\n" },
+      { file: JUDGE, find: '      if (verdict !== "accepted") return refusal(verdict)\n', replace: "" },
+      { file: TRUTH, find: '  if (isRepeated) return "duplicate"\n', replace: "" },
+      { file: TRUTH, find: '? "accepted" : "outOfOrderSequence"\n}', replace: '? "accepted" : "accepted"\n}' }
+    ],
+    scenario: "default",
+    caughtBy: ["doubled"]
   },
   {
-    name: "nonce-not-compared",
-    doc: "a slot that is taken counts as taken by oneself",
-    file: "core/log/log-tail.ts",
-    find: "const isMine = slot?.seq === row.seq && slot.nonce === row.nonce",
-    replace: "const isMine = slot?.seq === row.seq",
-    scenario: "calm",
-    caughtBy: ["acknowledged-before-log"]
+    name: "order-ignored-by-both",
+    doc: "batches may come in any order, and segments are committed as buckets answer; the second opinion agrees",
+    edits: [
+      { file: JUDGE, find: '      if (verdict !== "accepted") return refusal(verdict)\n', replace: "" },
+      { file: SEGMENT_BUFFER, find: "  yield* Deferred.await(before.submitted)\n", replace: "" },
+      { file: TRUTH, find: '? "accepted" : "outOfOrderSequence"\n}', replace: '? "accepted" : "accepted"\n}' }
+    ],
+    scenario: "buckets",
+    caughtBy: ["order"]
   },
   {
     name: "followers-not-doomed",
     doc: "what was handed in behind a lost batch of the same producer is committed",
-    file: "core/agent/segment-buffer.ts",
-    find: "  doomFollowers(state, segment)\n",
-    replace: "",
+    edits: [{ file: SEGMENT_BUFFER, find: "  doomFollowers(state, segment)\n", replace: "" }],
     scenario: "buckets",
-    caughtBy: ["fenced", "order"]
+    caughtBy: ["fenced"]
   },
   {
     name: "commit-order",
     doc: "segments are committed in the order in which buckets answer",
-    file: "core/agent/segment-buffer.ts",
-    find: "  yield* Deferred.await(before.submitted)\n",
-    replace: "",
+    edits: [{ file: SEGMENT_BUFFER, find: "  yield* Deferred.await(before.submitted)\n", replace: "" }],
     scenario: "buckets",
-    caughtBy: ["fenced", "order"]
+    caughtBy: ["fenced"]
+  },
+  {
+    name: "barrier-from-memory",
+    doc: "a linearizable question is answered from what is folded already",
+    edits: [
+      {
+        file: LOG_TAIL,
+        find: "    if (this.barriers.size >= limits.barriersWaiting) return Effect.fail(tooManyBarriers())\n",
+        replace: "    if (this.fold.seq > 0) return Effect.void\n"
+      }
+    ],
+    scenario: "calm",
+    caughtBy: ["visible-at-once"]
+  },
+  {
+    name: "offsets-with-a-gap",
+    doc: "a run begins one offset too late",
+    edits: [
+      {
+        file: JUDGE,
+        find: "  return committed(run, isAnyAccepted ? baseOffset : -1, excluded ?? NOTHING_EXCLUDED)\n",
+        replace: "  return committed(run, isAnyAccepted ? baseOffset + 1 : -1, excluded ?? NOTHING_EXCLUDED)\n"
+      }
+    ],
+    scenario: "calm",
+    caughtBy: ["offsets"]
+  },
+  {
+    name: "bytes-not-checked",
+    doc: "what a bucket answers is served without a look at its checksum",
+    edits: [
+      {
+        file: "core/agent/run-bytes.ts",
+        find: "  bytes.length === run.byteLength && crc32c(bytes) === run.crc && isContinuous(bytes, run)\n",
+        replace: "  bytes.length === run.byteLength && isContinuous(bytes, run)\n"
+      }
+    ],
+    scenario: "buckets",
+    caughtBy: ["content"]
+  },
+  {
+    name: "copies-differ",
+    doc: "one bucket is sent other bytes than the others",
+    edits: [
+      {
+        file: "replication/quorum/copy-put.ts",
+        find: "copy.store.put(copy.key, copy.chunks)",
+        replace: "copy.store.put(copy.key, copy.store.bucket === "us-east-1" ? [...copy.chunks].reverse() : copy.chunks)"
+      }
+    ],
+    scenario: "calm",
+    caughtBy: ["written-once"]
+  },
+  {
+    name: "high-watermark-ahead",
+    doc: "a fetch shows a high watermark that is not reached yet",
+    edits: [
+      {
+        file: "core/agent/handlers/01-fetch.ts",
+        find: "    highWatermark: read.highWatermarks.get(each.wanted) ?? state.highWatermark,\n",
+        replace: "    highWatermark: state.highWatermark + 1,\n"
+      }
+    ],
+    scenario: "calm",
+    caughtBy: ["high-watermark"]
+  },
+  {
+    name: "chain-broken",
+    doc: "a row names a predecessor that is not its own",
+    edits: [
+      { file: APPENDER, find: "      prevNonce: fold.nonce,\n", replace: "      prevNonce: this.entropy.uuid(),\n" }
+    ],
+    scenario: "calm",
+    caughtBy: ["chain"]
+  },
+  {
+    name: "slot-skipped",
+    doc: "a row leaves a gap in the log",
+    edits: [{ file: APPENDER, find: "      seq: fold.seq + 1,\n", replace: "      seq: fold.seq + 2,\n" }],
+    scenario: "calm",
+    caughtBy: ["contract"]
+  },
+  {
+    name: "fold-reads-a-clock",
+    doc: "the fold takes something from elsewhere than the log",
+    edits: [
+      {
+        file: "core/log/fold.ts",
+        find: "    this.createdAtMs = created.createdAtMs\n",
+        replace: "    this.createdAtMs = performance.now()\n"
+      }
+    ],
+    scenario: "calm",
+    caughtBy: ["folds-agree"]
+  },
+  {
+    name: "producer-id-twice",
+    doc: "an agent gives one producer id to two clients",
+    edits: [{ file: "core/agent/producer-ids.ts", find: "      return next++\n", replace: "      return next\n" }],
+    scenario: "calm",
+    caughtBy: ["producer-ids"]
+  },
+  {
+    name: "other-buckets-not-asked",
+    doc: "a segment that the nearest bucket lacks is not read elsewhere",
+    edits: [
+      {
+        file: "replication/quorum/segment-reader.ts",
+        find: "    .map((candidate) => candidate.state)\n",
+        replace: "    .map((candidate) => candidate.state)\n    .slice(0, 1)\n"
+      }
+    ],
+    scenario: "buckets",
+    caughtBy: ["acknowledged-lost"]
+  },
+  {
+    name: "barrier-dies",
+    doc: "the first failed read of the log's tail ends the loop that serves linearizable questions",
+    edits: [
+      {
+        file: LOG_TAIL,
+        find: "        for (const wait of asked) Deferred.doneUnsafe(wait.done, exit)\n        continue\n",
+        replace: "        for (const wait of asked) Deferred.doneUnsafe(wait.done, exit)\n        return\n"
+      }
+    ],
+    scenario: "database",
+    caughtBy: ["liveness", "acknowledged-lost"]
+  },
+  {
+    name: "handler-throws",
+    doc: "a request hits a defect",
+    edits: [
+      {
+        file: "core/agent/handlers/22-init-producer-id.ts",
+        find: '  if (request.transactionalId === "") return',
+        replace:
+          '  if (request.transactionalId === null) throw new Error("a defect")\n  if (request.transactionalId === "") return'
+      }
+    ],
+    scenario: "calm",
+    caughtBy: ["healthy"]
+  },
+  {
+    name: "budget-not-given-back",
+    doc: "the memory of a produce request stays reserved",
+    edits: [{ file: "core/agent/handlers/00-produce.ts", find: "        giveBudgetBack()\n", replace: "" }],
+    scenario: "calm",
+    caughtBy: ["bounded"]
   }
 ]

@@ -57,16 +57,18 @@ export const tryMutation = async (
   try {
     for (const each of COPIED) await cp(join(ROOT, each), join(directory, each), { recursive: true })
     await symlink(join(ROOT, "node_modules"), join(directory, "node_modules"))
-    const file = join(directory, mutation.file)
-    const source = await readFile(file, "utf8")
-    const count = source.split(mutation.find).length - 1
-    if (count !== 1) {
-      return { mutation, outcome: "does not apply", found: `its text occurs ${count} times in ${mutation.file}` }
+    for (const edit of mutation.edits) {
+      const file = join(directory, edit.file)
+      const source = await readFile(file, "utf8")
+      const count = source.split(edit.find).length - 1
+      if (count !== 1) {
+        return { mutation, outcome: "does not apply", found: `its text occurs ${count} times in ${edit.file}` }
+      }
+      await writeFile(
+        file,
+        source.replace(edit.find, () => edit.replace)
+      )
     }
-    await writeFile(
-      file,
-      source.replace(mutation.find, () => mutation.replace)
-    )
     const output = await simulate(directory, mutation, options)
     return outcomeOf(mutation, output)
   } finally {
@@ -76,9 +78,9 @@ export const tryMutation = async (
 
 const outcomeOf = (mutation: Mutation, output: string): MutationOutcome => {
   const check = /^FAILED ([a-z-]+): (.*)$/m.exec(output)
-  const seeds = /(\d+) of \d+ seeds failed|^(\d+) of \d+ seeds in/m.exec(output)
+  const seeds = [...output.matchAll(/^(\d+) of \d+ seeds in/gm)].at(-1)
   if (check === null) {
-    const ended = seeds === null ? output.slice(-2_000) : `no check failed on ${seeds[2]} seeds`
+    const ended = seeds === undefined ? output.slice(-2_000) : `no check failed on ${seeds[1]} seeds`
     return { mutation, outcome: "not caught", found: ended }
   }
   const found = `${check[1]}: ${check[2]}`

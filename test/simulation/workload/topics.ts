@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import { CreateTopics } from "#core/protocol/api/19-create-topics.ts"
 import { errorCodes } from "#core/protocol/error-codes.ts"
+import { CheckFailed } from "../engine/check-failed.ts"
 import { type Actor, RETRY_MS_MAX, RETRY_MS_MIN } from "./actor.ts"
 
 export interface NewTopic {
@@ -32,6 +33,10 @@ export const ensureTopics = Effect.fnUntraced(function* (actor: Actor, topics: R
           .filter(({ errorCode }) => errorCode === errorCodes.NONE || errorCode === errorCodes.TOPIC_ALREADY_EXISTS)
           .map(({ name }) => name)
       )
+      for (const name of there) {
+        if (actor.truth.topicNamed(name) !== undefined) continue
+        throw new CheckFailed("acknowledged-before-log", "a created topic is not in the log", { topic: name })
+      }
       missing = missing.filter(({ name }) => !there.has(name))
       if (missing.length === 0) return
     }
