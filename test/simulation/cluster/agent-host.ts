@@ -153,7 +153,7 @@ export class AgentHost implements Place {
 }
 
 const endText = (exit: Exit.Exit<string, unknown>): string =>
-  Exit.isSuccess(exit) ? exit.value : Cause.pretty(exit.cause)
+  Exit.isSuccess(exit) ? exit.value : causeText(exit.cause)
 
 /** Log events by which an agent that was superseded says so: allowed where it may be superseded. */
 const SUPERSEDED = "another process has taken this agent's name"
@@ -166,16 +166,19 @@ const loggerOf = (world: World, host: AgentHost) =>
     for (const [name, value] of Object.entries(fiber.getRef(References.CurrentLogAnnotations))) {
       parts.push(`${name}=${textOf(value)}`)
     }
-    if (cause.reasons.length > 0) parts.push(Cause.pretty(cause))
+    if (cause.reasons.length > 0) parts.push(causeText(cause))
     const text = parts.join(" ")
     world.trace.add(host.name, () => `${logLevel}: ${text}`)
     if (!isError || (text.startsWith(SUPERSEDED) && host.generation > 1)) return
     world.fail("healthy", `${host.name} logs an error`, { text })
   })
 
+/** Without stacks: they hold paths, which are not the same everywhere. */
+const causeText = (cause: Cause.Cause<unknown>): string => String(Cause.squash(cause))
+
 const textOf = (part: unknown): string => {
   if (typeof part === "string") return part
-  if (Cause.isCause(part)) return Cause.pretty(part)
+  if (Cause.isCause(part)) return causeText(part)
   if (part instanceof Error) return String(part)
   return JSON.stringify(part) ?? String(part)
 }
