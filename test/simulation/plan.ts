@@ -30,6 +30,8 @@ export interface Plan {
   readonly schedule: Schedule
 }
 
+const SEQUENCER_SHARE = 0.25
+
 export const makePlan = (seed: number, name: ScenarioName): Plan => {
   const scenario: Scenario = SCENARIOS[name]
   const random = streamOf(seed, `plan/${name}`)
@@ -61,7 +63,7 @@ export const makePlan = (seed: number, name: ScenarioName): Plan => {
     activeMs,
     schedule: drawSchedule(
       random,
-      { agents, regions: REGIONS },
+      { agents, regions: REGIONS, sequencerShare: scenario.sequencerShare ?? SEQUENCER_SHARE },
       { mix: scenario.mix, count: random.whole(...scenario.faults), activeMs }
     )
   }

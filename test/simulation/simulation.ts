@@ -112,7 +112,7 @@ class Simulation {
     for (const bucket of this.cluster.buckets) {
       bucket.watcher = { put: (name, key, body, outcome) => written.put(name, key, body, outcome) }
     }
-    this.#injector = new Injector(this.cluster)
+    this.#injector = new Injector(this.cluster, () => this.truth.holder)
   }
 
   run(): void {

@@ -31,6 +31,8 @@ export class PartitionTruth {
   readonly partition: number
   /** By offset. */
   readonly records: Array<RecordName> = []
+  /** Of LogAppendTime batches, by their first offset. */
+  readonly appendTimes = new Map<number, number>()
   /** By producer id. */
   readonly producers = new Map<number, Array<AcceptedBatch>>()
 
@@ -73,8 +75,9 @@ export interface TruthOptions {
 
 export class Truth {
   readonly rows: Array<LogRow> = []
-  /** The highest that an entry began. */
+  /** The highest that an entry began, and who began it. */
   epoch = 0
+  holder: string | undefined = undefined
   readonly topics = new Map<Uuid, TopicTruth>()
   readonly #byName = new Map<string, TopicTruth>()
   readonly #segments = new Set<Uuid>()
@@ -117,8 +120,10 @@ export class Truth {
   #apply(row: LogRow, effect: LogEffect): void {
     switch (effect.kind) {
       case "genesis":
-      case "epoch-begun":
       case "materialized":
+        return
+      case "epoch-begun":
+        this.holder = effect.holder.name
         return
       case "topic-created": {
         const facts = { seq: row.seq, topic: effect.name, topicId: effect.topicId }
@@ -221,6 +226,7 @@ export class Truth {
       }
       if (found === "accepted" && partition !== undefined) {
         if (expected < 0) expected = partition.records.length
+        if (run.timestampType === "append") partition.appendTimes.set(partition.records.length, effect.appendTimeMs)
         this.#accept(partition, bytes, at, batch, where)
       }
       at += length

@@ -16,6 +16,8 @@ export interface Scenario {
   /** How long faults and work go on, both ends included. */
   readonly activeMs: readonly [min: number, max: number]
   readonly clocks: "right" | "slightly-wrong" | "wrong"
+  /** See FaultGround; a quarter where nothing is said. */
+  readonly sequencerShare?: number
 }
 
 const EVERYTHING: Mix = {
@@ -82,6 +84,14 @@ export const SCENARIOS = {
     faults: [3, 10],
     activeMs: SHORT,
     clocks: "wrong"
+  },
+  takeover: {
+    doc: "the sequencer dies, freezes, is cut off or loses its database, again and again",
+    mix: { kill: 4, stop: 1, freeze: 4, cut: 3, "cut-outside": 3, "reset-connections": 2, "database-fault": 2 },
+    faults: [3, 10],
+    activeMs: [8_000, 20_000],
+    clocks: "slightly-wrong",
+    sequencerShare: 0.9
   },
   regions: {
     doc: "a region goes dark or is isolated, while others have troubles of their own",
