@@ -121,6 +121,52 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     caughtBy: ["fenced"]
   },
   {
+    name: "lost-first-batch-forgotten",
+    doc: "what arrives behind a new producer's lost first batch is taken for its first one",
+    edits: [
+      {
+        file: "core/agent/producer-order.ts",
+        find: "    this.#gaps.set(key, { producerEpoch, baseSequence, sinceMs: nowMs })\n",
+        replace: ""
+      }
+    ],
+    scenario: "buckets",
+    caughtBy: ["fenced"]
+  },
+  {
+    name: "new-producers-not-awaited",
+    doc: "a new producer's next segment is committed while its first one may still fail",
+    edits: [{ file: SEGMENT_BUFFER, find: "  yield* awaitUnknownProducers(state, segment)\n", replace: "" }],
+    scenario: "default",
+    caughtBy: ["fenced"]
+  },
+  {
+    name: "memory-used-again-too-early",
+    doc: "a request's memory is lent again while a slow bucket still reads it",
+    edits: [
+      {
+        file: SEGMENT_WRITER,
+        find: '  if (work.readers > 0 || work.phase === "open"',
+        replace: '  if (work.phase === "open"'
+      }
+    ],
+    scenario: "buckets",
+    caughtBy: ["written-once", "content"]
+  },
+  {
+    name: "out-of-range-from-memory",
+    doc: "a reader that is ahead of an agent's fold is told that its offset does not exist",
+    edits: [
+      {
+        file: "core/agent/handlers/01-fetch.ts",
+        find: '      if (resolved.every(({ wanted }) => typeof wanted !== "number")) return',
+        replace: "      if (resolved.length > 0) return"
+      }
+    ],
+    scenario: "calm",
+    caughtBy: ["visible-at-once"]
+  },
+  {
     name: "barrier-from-memory",
     doc: "a linearizable question is answered from what is folded already",
     edits: [
