@@ -10,13 +10,13 @@
 import { hostname } from "node:os"
 import { Effect, Layer, type Scope } from "effect"
 import * as EntropyLayer from "#backends/entropy.ts"
-import * as MemoryMetadata from "#backends/metadata/memory.ts"
-import * as SqliteMetadata from "#backends/metadata/sqlite.ts"
 import * as Tcp from "#backends/network/tcp.ts"
+import * as TcpConnector from "#backends/network/tcp-connector.ts"
 import * as Agent from "#core/agent/agent.ts"
 import * as RunReader from "#core/agent/run-reader.ts"
-import * as AppendLog from "#core/log/append-log.ts"
+import * as FoldedLog from "#core/log/folded-log.ts"
 import { type CommitLogError } from "#core/log/commit-log.ts"
+import * as PeeredLog from "#core/peer/peered-log.ts"
 import { type MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
 import { type ListenError } from "#core/ports/network.ts"
 import { type LogFormat, layer as loggerLayer } from "#core/telemetry/log.ts"
@@ -28,14 +28,13 @@ import { tellSupervisor } from "./agent-message.ts"
 import { observeAgent } from "./agent-metrics.ts"
 import { openBuckets } from "./buckets.ts"
 import { type CommandFailed, failed, invalid } from "./command-failed.ts"
-import { refuseMissingDatabase } from "./database-missing.ts"
 import * as HttpServer from "./http-server.ts"
-import { type InstrumentedMetadata, instrument } from "./instrumented-metadata.ts"
+import { instrument } from "./instrumented-metadata.ts"
 import { type LogWriter, makeLogWriter } from "./log-writer.ts"
+import { causeText, explainMetadata, openMetadata, whileServerIsLost } from "./metadata-database.ts"
 import { checkPort } from "./port-check.ts"
 import * as Readiness from "./readiness.ts"
 import * as Telemetry from "./telemetry.ts"
-import { threadProgram } from "./thread-program.ts"
 import { readTopology } from "./topology-file.ts"
 
 export interface AgentFlags {
@@ -46,6 +45,9 @@ export interface AgentFlags {
   readonly host: string
   readonly port: number
   readonly advertisedHost: string | undefined
+  readonly peerHost: string | undefined
+  readonly peerPort: number
+  readonly advertisedPeerHost: string | undefined
   readonly httpHost: string | undefined
   readonly httpPort: number
   readonly logFormat: LogFormat
@@ -87,7 +89,7 @@ interface AgentOptions extends AgentFlags {
 const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Return<void, CommandFailed, Scope.Scope> {
   const { name, region, zone, version, topology } = options
   const telemetry = yield* Telemetry.make({ agent: name, region, zone, version })
-  yield* requireFreePort(options)
+  yield* requireFreePorts(options)
   let notReady = (): ReadonlyArray<string> => ["the agent is starting"]
   let degraded = (): ReadonlyArray<string> => []
   const httpPort = yield* HttpServer.listen({
@@ -98,14 +100,18 @@ const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Ret
     serveMetrics: telemetry.serveMetrics
   }).pipe(Effect.mapError((error) => explainListenError(error, "--http-port")))
   const buckets = yield* openBuckets(topology.buckets)
-  if (topology.metadata.kind !== "memory") yield* refuseMissingDatabase(topology.metadata.file, buckets)
-  const metadata = yield* openMetadata(topology)
+  const onWaiting = (reason: string): void => {
+    notReady = () => [reason]
+  }
+  const opened = yield* openMetadata({ topology, region, name, buckets, onWaiting })
+  notReady = () => ["the agent is starting"]
+  const metadata = instrument(opened.store)
   const running = Effect.gen(function* () {
     const membership = yield* Membership.Membership
     const { port } = yield* Agent.Agent
     const readiness = yield* Readiness.make({ bucketSet: topology.bucketSets.get(QUORUM_SET)!, buckets })
     notReady = readiness.notReady
-    degraded = readiness.degraded
+    degraded = () => [...readiness.degraded(), ...opened.outOfUse()]
     yield* observeAgent({
       listener: LISTENER,
       buckets,
@@ -124,7 +130,8 @@ const agent = Effect.fnUntraced(function* (options: AgentOptions): Effect.fn.Ret
   yield* Effect.scoped(running).pipe(
     Effect.provide(layers(options, Layer.succeed(MetadataStore, metadata.store), buckets)),
     Effect.provide(Metrics.layer(telemetry.provider)),
-    Effect.mapError(explain)
+    whileServerIsLost({ topology, onWaiting }),
+    Effect.mapError((error) => explain(options, error))
   )
 })
 
@@ -138,6 +145,14 @@ const layers = (
   const { settings } = topology
   return Agent.layer({ host, port, listener: LISTENER, settings, bucketSet: QUORUM_SET }).pipe(
     Layer.provideMerge(
+      PeeredLog.layer({
+        shard: SHARD,
+        homeRegion: topology.home,
+        host: peerListenHost(options),
+        port: options.peerPort
+      })
+    ),
+    Layer.provideMerge(
       Membership.layer({
         agent: {
           name,
@@ -145,14 +160,14 @@ const layers = (
           zone,
           host: advertisedHost(options),
           port,
-          peerHost: advertisedHost(options),
-          peerPort: 0
+          peerHost: options.advertisedPeerHost ?? advertisedHost(options),
+          peerPort: options.peerPort
         },
         ttlMs: settings.membershipTtlMs
       })
     ),
+    Layer.provideMerge(FoldedLog.layer({ shard: SHARD, pollIntervalMs: settings.logPollIntervalMs })),
     Layer.provideMerge(RunReader.layer({ cacheBytes: settings.cacheBytes })),
-    Layer.provideMerge(AppendLog.layer({ shard: SHARD, pollIntervalMs: settings.logPollIntervalMs })),
     Layer.provideMerge(
       Quorum.layer({
         buckets: buckets.map(({ bucket }) => bucket),
@@ -162,24 +177,34 @@ const layers = (
         settings
       })
     ),
-    Layer.provideMerge(Layer.mergeAll(metadata, EntropyLayer.layer, Tcp.layer))
+    Layer.provideMerge(Layer.mergeAll(metadata, EntropyLayer.layer, Tcp.layer, TcpConnector.layer))
   )
 }
 
-const openMetadata = ({ metadata }: Topology): Effect.Effect<InstrumentedMetadata, CommandFailed, Scope.Scope> =>
-  (metadata.kind === "memory"
-    ? MemoryMetadata.make
-    : SqliteMetadata.make({ file: metadata.file, fsync: metadata.fsync, ...threadProgram("sqlite-worker") })
-  ).pipe(Effect.map(instrument), Effect.mapError(explain))
-
 /**
- * The Kafka listener opens last, when the agent has taken its name among the members: a port that is in use must be found out
- * before that, or a start that fails would take the name from the agent that runs.
+ * The listeners for clients and agents open late, when the agent has taken its name among the members: a port that is in
+ * use must be found out before that, or a start that fails would take the name from the agent that runs.
  */
-const requireFreePort = Effect.fnUntraced(function* ({ host, port }: AgentOptions) {
-  const state = port === 0 ? "free" : yield* checkPort(host, port)
-  if (state !== "free") return yield* invalid(`port ${port} is ${state}: choose another with --port`)
+const requireFreePorts = Effect.fnUntraced(function* (options: AgentOptions) {
+  const { host, port, peerPort } = options
+  if (port !== 0 && port === peerPort) {
+    return yield* invalid(
+      `port ${port} would be used both for Kafka and for other agents: change --port or --peer-port`
+    )
+  }
+  const listeners = [
+    { host, port, flag: "--port" },
+    { host: peerListenHost(options), port: peerPort, flag: "--peer-port" }
+  ]
+  for (const listener of listeners) {
+    const state = listener.port === 0 ? "free" : yield* checkPort(listener.host, listener.port)
+    if (state !== "free")
+      return yield* invalid(`port ${listener.port} is ${state}: choose another with ${listener.flag}`)
+  }
 })
+
+/** Where this agent listens for others. */
+const peerListenHost = ({ peerHost, host }: AgentOptions): string => peerHost ?? host
 
 /** An agent that listens on all addresses tells clients its host's name. */
 const advertisedHost = ({ advertisedHost: told, host }: AgentOptions): string =>
@@ -204,16 +229,17 @@ const sayReady = Effect.fnUntraced(function* (
 const READY_POLL_MS = 20
 const READY_TOLD_MS = 5_000
 
-const explain = (error: CommandFailed | MetadataError | CommitLogError | ListenError): CommandFailed => {
+const explain = (
+  options: Pick<AgentFlags, "port">,
+  error: CommandFailed | MetadataError | CommitLogError | ListenError
+): CommandFailed => {
   switch (error._tag) {
     case "CommandFailed":
       return error
     case "ListenError":
-      return explainListenError(error, "--port")
+      return explainListenError(error, options.port === error.port ? "--port" : "--peer-port")
     case "MetadataError":
-      return error.reason === "Misconfigured"
-        ? invalid(`the metadata database: ${causeText(error.cause)}`)
-        : failed(error.message)
+      return explainMetadata(error)
     case "CommitLogError":
       return failed(`the commit log cannot be read: ${causeText(error.cause)}`)
   }
@@ -223,5 +249,3 @@ const explainListenError = (error: ListenError, flag: string): CommandFailed =>
   error.reason === "AddressInUse"
     ? invalid(`port ${error.port} is in use: choose another with ${flag}`)
     : invalid(`${error.message}: ${causeText(error.cause)}`)
-
-const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))

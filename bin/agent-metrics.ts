@@ -6,6 +6,7 @@ import { Effect, type Scope } from "effect"
 import { RunReader } from "#core/agent/run-reader.ts"
 import { ClusterView } from "#core/ports/cluster-view.ts"
 import { CommitLog } from "#core/log/commit-log.ts"
+import { SequencerView } from "#core/log/sequenced-log.ts"
 import { Metrics, type Observation } from "#core/telemetry/metrics.ts"
 import { type BucketCounters } from "#replication/quorum/bucket-state.ts"
 import { QuorumStatus } from "#replication/quorum/quorum.ts"
@@ -20,17 +21,28 @@ export interface AgentParts {
   readonly logLinesDropped: () => number
 }
 
+const SHARD = { shard: "0" }
+
 /** Until the scope closes. */
 export const observeAgent = (
   parts: AgentParts
-): Effect.Effect<void, never, Metrics | CommitLog | ClusterView | QuorumStatus | RunReader | Scope.Scope> =>
+): Effect.Effect<
+  void,
+  never,
+  Metrics | CommitLog | SequencerView | ClusterView | QuorumStatus | RunReader | Scope.Scope
+> =>
   Effect.gen(function* () {
     const { observe } = yield* Metrics
     const { fold } = yield* CommitLog
+    const sequencer = yield* SequencerView
     const cluster = yield* ClusterView
     yield* observe("ready", () => one(parts.notReady().length === 0 ? 1 : 0))
     yield* observe("logLinesDropped", () => one(parts.logLinesDropped()))
-    yield* observe("logSeq", () => [{ value: fold.seq, attributes: { shard: "0" } }])
+    yield* observe("logSeq", () => ofShard(fold.seq))
+    yield* observe("sequencerActing", () => ofShard(sequencer.isActing() ? 1 : 0))
+    yield* observe("sequencerEpoch", () => ofShard(sequencer.epoch()))
+    yield* observe("sequencerWaiting", () => ofShard(sequencer.waiting()))
+    yield* observe("commandsUnsettled", () => ofShard(sequencer.unsettled()))
     yield* observe("topics", () => one(fold.topics().length))
     yield* observe("partitions", () => one(fold.topics().reduce((sum, topic) => sum + topic.partitions.length, 0)))
     yield* observe("agentsAlive", () => one(cluster.brokers(parts.listener).length))
@@ -46,6 +58,7 @@ export const observeAgent = (
   })
 
 const one = (value: number): ReadonlyArray<Observation> => [{ value }]
+const ofShard = (value: number): ReadonlyArray<Observation> => [{ value, attributes: SHARD }]
 
 /** Requests as the object stores got them, retries included. */
 const observeStores = Effect.fnUntraced(function* (buckets: ReadonlyArray<OpenedBucket>) {

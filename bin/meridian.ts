@@ -64,9 +64,17 @@ const playground = Command.make(
       Flag.withDefault(".meridian/playground"),
       Flag.withDescription("Where it keeps its data (default .meridian/playground)")
     ),
+    metadata: Flag.String("metadata").pipe(
+      Flag.optional,
+      Flag.withDescription(
+        "Database server to work with (postgres://…; default: a SQLite file in the directory); the directory remembers it"
+      )
+    ),
     portBase: port("port-base").pipe(
       Flag.withDefault(9092),
-      Flag.withDescription("Kafka port of the first region (default 9092); the others follow at +100 and +200")
+      Flag.withDescription(
+        "Kafka port of the first region (default 9092); the others follow at +100 and +200, the agents' own ports at +50"
+      )
     ),
     httpPortBase: port("http-port-base").pipe(
       Flag.withDefault(8080),
@@ -87,12 +95,13 @@ const playground = Command.make(
     ),
     logFormat
   },
-  Effect.fnUntraced(function* ({ noRestart, ...options }) {
+  Effect.fnUntraced(function* ({ noRestart, metadata, ...options }) {
     const level = yield* logLevel
     yield* untilStopped(
       lazily(
         () => import("./playground.ts"),
-        (module) => module.run({ ...options, restart: !noRestart, logLevel: level })
+        (module) =>
+          module.run({ ...options, metadata: Option.getOrUndefined(metadata), restart: !noRestart, logLevel: level })
       )
     )
   })
@@ -103,10 +112,12 @@ const playground = Command.make(
   ])
 )
 
+const config = Flag.String("config").pipe(Flag.withDescription("Topology file, the same for all agents"))
+
 const agent = Command.make(
   "agent",
   {
-    config: Flag.String("config").pipe(Flag.withDescription("Topology file, the same for all agents")),
+    config,
     region: Flag.String("region").pipe(Flag.withDescription("Region of the topology in which this agent runs")),
     zone: Flag.String("zone").pipe(Flag.optional, Flag.withDescription("Zone of the region (default: its first)")),
     name: Flag.String("name").pipe(
@@ -121,6 +132,18 @@ const agent = Command.make(
     advertisedHost: Flag.String("advertised-host").pipe(
       Flag.optional,
       Flag.withDescription("Address that clients are told (default: --host, or the host's name where that is 0.0.0.0)")
+    ),
+    peerHost: Flag.String("peer-host").pipe(
+      Flag.optional,
+      Flag.withDescription("Address to listen on for other agents (default: --host)")
+    ),
+    peerPort: port("peer-port").pipe(
+      Flag.withDefault(7092),
+      Flag.withDescription("Port for other agents (default 7092)")
+    ),
+    advertisedPeerHost: Flag.String("advertised-peer-host").pipe(
+      Flag.optional,
+      Flag.withDescription("Address that other agents are told (default: as clients are told)")
     ),
     httpHost: Flag.String("http-host").pipe(
       Flag.optional,
@@ -143,6 +166,8 @@ const agent = Command.make(
             zone: Option.getOrUndefined(options.zone),
             name: Option.getOrUndefined(options.name),
             advertisedHost: Option.getOrUndefined(options.advertisedHost),
+            peerHost: Option.getOrUndefined(options.peerHost),
+            advertisedPeerHost: Option.getOrUndefined(options.advertisedPeerHost),
             httpHost: Option.getOrUndefined(options.httpHost),
             version
           })
@@ -188,6 +213,47 @@ const topology = Command.make("topology").pipe(
   Command.withSubcommands([topologyCheck])
 )
 
+const metadataCommand = (name: "migrate" | "status" | "check", description: string) =>
+  Command.make(name, { config }, (flags) =>
+    lazily(
+      () => import("./metadata.ts"),
+      (module) => module[name](flags.config)
+    )
+  ).pipe(Command.withDescription(description))
+
+const metadataSql = Command.make(
+  "sql",
+  {
+    dialect: Flag.Literals("dialect", ["postgres", "cockroachdb"]).pipe(
+      Flag.withDescription("Kind of server that the statements are for")
+    ),
+    topology: Flag.String("topology").pipe(
+      Flag.optional,
+      Flag.withDescription(
+        "Topology file whose regions stand in statements for CockroachDB (default: the playground's)"
+      )
+    )
+  },
+  (flags) =>
+    lazily(
+      () => import("./metadata.ts"),
+      (module) => module.sql(flags.dialect, Option.getOrUndefined(flags.topology))
+    )
+).pipe(Command.withDescription("Every statement that Meridian can send, each ended by a semicolon at a line's end"))
+
+const metadata = Command.make("metadata").pipe(
+  Command.withDescription("The metadata database: tables, state, health"),
+  Command.withSubcommands([
+    metadataCommand("migrate", "Makes the tables, or brings them up to date"),
+    metadataCommand("status", "Shards: holder, epoch, rows, checkpoint, lag; live agents"),
+    metadataCommand(
+      "check",
+      "Connects and looks at versions, rights, schema, clock, latency; exit code 2 says why not"
+    ),
+    metadataSql
+  ])
+)
+
 const bench = Command.make("bench", { args: Argument.String("benchmark").pipe(Argument.variadic()) }, ({ args }) =>
   lazily(
     () => import("./bench.ts"),
@@ -197,7 +263,7 @@ const bench = Command.make("bench", { args: Argument.String("benchmark").pipe(Ar
 
 const meridian = Command.make("meridian").pipe(
   Command.withDescription("Kafka-compatible streaming on object storage, active in several regions"),
-  Command.withSubcommands([playground, agent, segment, topology, bench])
+  Command.withSubcommands([playground, agent, segment, topology, metadata, bench])
 )
 
 /** Help as usual; a mistake in one line, because whoever made it is looking for what is wrong, not for a manual. */

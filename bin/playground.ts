@@ -12,6 +12,7 @@ import { join, relative, resolve } from "node:path"
 import { Clock, Effect, Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { renderJson } from "#core/telemetry/log.ts"
+import { parseTopology } from "#regions/topology.ts"
 import { type AgentProcess, supervise } from "./agent-process.ts"
 import { type CommandFailed, failed, invalid } from "./command-failed.ts"
 import * as DirectoryLock from "./directory-lock.ts"
@@ -26,6 +27,7 @@ import {
   planAgents,
   topologyText
 } from "./playground-plan.ts"
+import { conflictProblem, flagProblem, requireUsable } from "./playground-database.ts"
 import { checkPort } from "./port-check.ts"
 import { readTopology } from "./topology-file.ts"
 
@@ -37,11 +39,13 @@ const playground = Effect.fnUntraced(function* (options: PlaygroundOptions) {
   const startedAtMs = yield* Clock.currentTimeMillis
   const agents = planAgents(options)
   if (typeof agents === "string") return yield* invalid(agents)
+  const problem = options.metadata === undefined ? undefined : flagProblem(options.metadata)
+  if (problem !== undefined) return yield* invalid(problem)
   const dir = resolve(options.dir)
   yield* makeDirectory(dir)
   const lock = yield* DirectoryLock.acquire(join(dir, "playground.lock"))
   yield* portsFree(agents, lock.wasStale ? limits.playgroundPortsFreeMs : 0)
-  const topologyFile = yield* prepare(dir)
+  const topologyFile = yield* prepare(dir, options.metadata)
   // Parallel: at the end all agents stop at the same time.
   const agentScope = yield* Scope.fork(yield* Effect.scope, "parallel")
   const processes = yield* Effect.forEach(agents, (agent) => start(options, agent, dir, topologyFile)).pipe(
@@ -72,8 +76,9 @@ const makeDirectory = (dir: string): Effect.Effect<void, CommandFailed> =>
 /** After a playground that was killed its agents take a moment to notice. */
 const portsFree = Effect.fnUntraced(function* (agents: ReadonlyArray<AgentPlan>, waitMs: number) {
   const deadlineMs = (yield* Clock.currentTimeMillis) + waitMs
-  const ports = agents.flatMap(({ kafkaPort, httpPort }) => [
+  const ports = agents.flatMap(({ kafkaPort, peerPort, httpPort }) => [
     { port: kafkaPort, flag: "--port-base" },
+    { port: peerPort, flag: "--port-base" },
     { port: httpPort, flag: "--http-port-base" }
   ])
   for (const { port, flag } of ports) {
@@ -87,20 +92,27 @@ const portsFree = Effect.fnUntraced(function* (agents: ReadonlyArray<AgentPlan>,
 })
 
 /** The topology file and the buckets, where they are not there yet. Answers with the file's path. */
-const prepare = Effect.fnUntraced(function* (dir: string) {
+const prepare = Effect.fnUntraced(function* (dir: string, metadataUrl: string | undefined) {
   const file = join(dir, "topology.yaml")
+  const text = existsSync(file) ? undefined : topologyText(metadataUrl)
+  const topology = yield* text === undefined
+    ? readTopology(file)
+    : Effect.mapError(Effect.fromResult(parseTopology(text, file)), ({ message }) => failed(message))
+  const conflict = metadataUrl === undefined ? undefined : conflictProblem(topology, metadataUrl, file)
+  if (conflict !== undefined) return yield* invalid(conflict)
+  if (topology.metadata.kind === "postgres") yield* requireUsable(topology)
+  if (text === undefined) return file
   yield* Effect.try({
     try: () => {
-      if (existsSync(file)) return
       // A bucket is made with its playground only. One that has gone missing later is an outage, and must not come back empty.
       for (const bucket of bucketDirectories) makeDirectories(join(dir, bucket))
-      writeFileSync(`${file}.new`, topologyText())
+      // It may hold a password.
+      writeFileSync(`${file}.new`, text, { mode: 0o600 })
       renameSync(`${file}.new`, file)
     },
     catch: (error) =>
       invalid(`cannot write into ${dir}: ${explainFileError(error)}; choose another directory with --dir`)
   })
-  yield* readTopology(file)
   return file
 })
 
@@ -127,6 +139,7 @@ const agentArgs = (options: PlaygroundOptions, agent: AgentPlan, topologyFile: s
     ["--name", agent.name],
     ["--host", PLAYGROUND_HOST],
     ["--port", String(agent.kafkaPort)],
+    ["--peer-port", String(agent.peerPort)],
     ["--http-port", String(agent.httpPort)],
     ["--log-format", options.logFormat],
     ["--log-level", options.logLevel.toLowerCase()]

@@ -25,7 +25,7 @@ const USAGE = `usage: node bin/run.mjs COMMAND [ARGUMENTS]
   meridian …     the meridian program (also: npx meridian …)
   test …         unit, contract and integration tests (vitest; arguments are passed on)
   test:system …  tests against real peers
-  check          types, lint and format
+  check          types, lint, format, and the lint of SQL
   format         formats the sources
   bench …        benchmarks
   simulate …     whole clusters under seeded faults, in simulated time
@@ -91,7 +91,8 @@ const check = () =>
   tools([
     ["tsc", ["-p", "."]],
     ["oxlint", ["--type-aware"]],
-    ["oxfmt", ["--check", "."]]
+    ["oxfmt", ["--check", "."]],
+    ["sql", [], "test/lint/sql-subset.ts"]
   ])
 
 /** Runs all of them, also after one has failed, so that one look shows everything. */
@@ -99,8 +100,8 @@ const tools = async (commands) => {
   await ensureInstalled(root)
   const node = findRuntime(root)
   const failed = []
-  for (const [name, args] of commands) {
-    const bin = realpathSync(join(root, "node_modules/.bin", name))
+  for (const [name, args, script] of commands) {
+    const bin = script === undefined ? realpathSync(join(root, "node_modules/.bin", name)) : join(root, script)
     const code = await runChild({ node, args: [bin, ...args], cwd: root, env: process.env, leash: "preload" })
     if (code !== 0) failed.push(name)
   }

@@ -11,6 +11,7 @@ import { limits } from "#core/model/limits.ts"
 import { type Broker, ClusterView } from "#core/ports/cluster-view.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { type AgentRecord, type AgentRegistration, MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
+import { PeerDirectory } from "#core/ports/peer-directory.ts"
 import { brokersOfRegion, leaderAmong } from "./routing.ts"
 
 export interface MembershipOptions {
@@ -35,11 +36,16 @@ export class Membership extends Context.Service<
 /** Enters the agent (waiting for the database within bounds), keeps it entered, and takes it out when the scope closes. */
 export const layer = (
   options: MembershipOptions
-): Layer.Layer<Membership | ClusterView, MetadataError, MetadataStore | Entropy> => Layer.effectContext(make(options))
+): Layer.Layer<Membership | ClusterView | PeerDirectory, MetadataError, MetadataStore | Entropy> =>
+  Layer.effectContext(make(options))
 
 export const make = Effect.fnUntraced(function* (
   options: MembershipOptions
-): Effect.fn.Return<Context.Context<Membership | ClusterView>, MetadataError, MetadataStore | Entropy | Scope.Scope> {
+): Effect.fn.Return<
+  Context.Context<Membership | ClusterView | PeerDirectory>,
+  MetadataError,
+  MetadataStore | Entropy | Scope.Scope
+> {
   const store = yield* MetadataStore
   const entropy = yield* Entropy
   const clock = yield* Clock.Clock
@@ -52,6 +58,7 @@ export const make = Effect.fnUntraced(function* (
     agents: [self],
     brokers: brokersOfRegion([], self),
     renewedAtMs: clock.currentTimeMillisUnsafe(),
+    askedAtMs: Number.NEGATIVE_INFINITY,
     outage: "none"
   }
   const superseded = yield* Deferred.make<void>()
@@ -70,7 +77,11 @@ export const make = Effect.fnUntraced(function* (
     brokers: (_listener) => state.brokers,
     leaderOf: (_listener, topicId, partition) => leaderAmong(state.brokers, topicId, partition)
   })
-  return Context.make(Membership, membership).pipe(Context.add(ClusterView, view))
+  const directory = PeerDirectory.of({ self, members: () => state.agents, askedAtMs: () => state.askedAtMs })
+  return Context.make(Membership, membership).pipe(
+    Context.add(ClusterView, view),
+    Context.add(PeerDirectory, directory)
+  )
 })
 
 interface State {
@@ -80,6 +91,8 @@ interface State {
   /** What clients of the own region are told, made once per change. */
   brokers: ReadonlyArray<Broker>
   renewedAtMs: number
+  /** When the list was asked for that is known. */
+  askedAtMs: number
   /** Whether the present outage of the database was told. */
   outage: "none" | "told"
 }
@@ -134,7 +147,8 @@ const keepAlive = Effect.fnUntraced(function* (membership: {
       yield* Deferred.succeed(superseded, undefined)
       return
     }
-    yield* refresh(store, state, ttlMs)
+    const isFresh = yield* refresh(store, state, ttlMs)
+    if (isFresh && renewed === "renewed") yield* tellEnd(state)
   }
 })
 
@@ -146,7 +160,6 @@ const renew = (store: Store, state: State, ttlMs: number): Effect.Effect<"renewe
       return Effect.clockWith((clock) =>
         Effect.sync(() => {
           state.renewedAtMs = clock.currentTimeMillisUnsafe()
-          state.outage = "none"
           return answer.value
         })
       )
@@ -154,27 +167,44 @@ const renew = (store: Store, state: State, ttlMs: number): Effect.Effect<"renewe
     Effect.catch((error) => tellOutage(state, error.message).pipe(Effect.as("failed" as const)))
   )
 
-const refresh = (store: Store, state: State, ttlMs: number): Effect.Effect<void> =>
+/** Whether the list was read. */
+const refresh = (store: Store, state: State, ttlMs: number): Effect.Effect<boolean> =>
+  Effect.flatMap(Clock.currentTimeMillis, (askedAtMs) => refreshAsked(store, state, { ttlMs, askedAtMs }))
+
+const refreshAsked = (
+  store: Store,
+  state: State,
+  { ttlMs, askedAtMs }: { readonly ttlMs: number; readonly askedAtMs: number }
+): Effect.Effect<boolean> =>
   store.agents.pipe(
     Effect.timeoutOption(ttlMs),
     Effect.flatMap((answer) => {
-      if (answer._tag === "None") return tellOutage(state, "no answer in time")
+      if (answer._tag === "None") return Effect.as(tellOutage(state, "no answer in time"), false)
       return Effect.sync(() => {
+        state.askedAtMs = askedAtMs
         const others = answer.value.filter((agent) => agent.name !== state.self.name)
         const agents = [...others, state.self].toSorted((left, right) => left.nodeId - right.nodeId)
         // Clients' addresses keep their objects while nothing changed, so that nothing is made anew each second.
-        if (isEqualList(state.agents, agents)) return
-        state.agents = agents
-        state.brokers = brokersOfRegion(agents, state.self)
+        if (!isEqualList(state.agents, agents)) {
+          state.agents = agents
+          state.brokers = brokersOfRegion(agents, state.self)
+        }
+        return true
       })
     }),
-    Effect.catch((error) => tellOutage(state, error.message))
+    Effect.catch((error) => Effect.as(tellOutage(state, error.message), false))
   )
 
 const tellOutage = (state: State, reason: string): Effect.Effect<void> => {
   if (state.outage === "told") return Effect.void
   state.outage = "told"
-  return Effect.logWarning("the database does not answer: the list of agents is kept as it was", reason)
+  return Effect.logWarning("the database does not answer: the list of agents is kept as it was", { why: reason })
+}
+
+const tellEnd = (state: State): Effect.Effect<void> => {
+  if (state.outage === "none") return Effect.void
+  state.outage = "none"
+  return Effect.logInfo("the list of agents is read again", { agents: state.agents.length })
 }
 
 const isEqualList = (left: ReadonlyArray<AgentRecord>, right: ReadonlyArray<AgentRecord>): boolean =>
@@ -187,6 +217,8 @@ const isEqualList = (left: ReadonlyArray<AgentRecord>, right: ReadonlyArray<Agen
       agent.region === other.region &&
       agent.zone === other.zone &&
       agent.host === other.host &&
-      agent.port === other.port
+      agent.port === other.port &&
+      agent.peerHost === other.peerHost &&
+      agent.peerPort === other.peerPort
     )
   })

@@ -47,6 +47,18 @@ const BucketSetDeclaration = Schema.Struct({
   failureDomain: Schema.optionalKey(Schema.Literals(["region", "zone"]).annotate({ expected: "region or zone" }))
 }).annotate({ expected: "a bucket set: { buckets, writes, failureDomain }" })
 
+const EndpointDeclaration = Schema.Struct({
+  region: required(Name, "the name of its region"),
+  url: required(Url, '`url: "postgres://user@host/database"`')
+}).annotate({ expected: "an endpoint: { region, url }" })
+
+const MetadataDeclaration = Schema.Struct({
+  url: Schema.optionalKey(Url),
+  endpoints: Schema.optionalKey(listOf(EndpointDeclaration, "endpoints")),
+  home: Schema.optionalKey(Name),
+  migrate: Schema.optionalKey(Schema.Literals(["auto", "manual"]).annotate({ expected: "auto or manual" }))
+}).annotate({ expected: "{ url, endpoints, home, migrate }" })
+
 const TopologyDocument = Schema.Struct({
   cluster: required(Name, "`cluster: my-cluster`"),
   regions: required(listOf(Region, "regions"), "a list of regions"),
@@ -54,10 +66,7 @@ const TopologyDocument = Schema.Struct({
   bucketSets: Schema.optionalKey(
     Schema.Record(Schema.String, BucketSetDeclaration).annotate({ expected: "bucket sets by name" })
   ),
-  metadata: required(
-    Schema.Struct({ url: required(Url, '`url: "sqlite:///absolute/file.db"`') }).annotate({ expected: "{ url }" }),
-    "`metadata: { url: … }`"
-  ),
+  metadata: required(MetadataDeclaration, "`metadata: { url: … }`"),
   // Their names, types and bounds are core/config/settings.ts's own.
   settings: Schema.optionalKey(Schema.Record(Schema.String, Schema.Unknown).annotate({ expected: "settings by name" }))
 }).annotate({ expected: "a topology: { cluster, regions, buckets, bucketSets, metadata, settings }" })

@@ -3,6 +3,7 @@
  *
  *   file:///abs/dir?fsync=true     a directory; `file:dir` is relative to the topology file
  *   sqlite:///abs/file.db          an SQLite file, likewise
+ *   postgres://user@host/database  a PostgreSQL or CockroachDB server: postgres-url.ts
  *   memory:                        in this process only, gone with it: for tests
  *
  * Every parameter that is not known is refused, so that a misspelt `fsync` cannot silently weaken durability. A path is
@@ -10,13 +11,16 @@
  */
 import { isAbsolute, join } from "node:path"
 import { didYouMean, showValue } from "#core/config/problem.ts"
+import { isPostgresUrl, parsePostgresUrl, POSTGRES_SCHEMES, type PostgresLocation } from "./postgres-url.ts"
 
 export type BucketLocation =
   | { readonly kind: "file"; readonly directory: string; readonly fsync: boolean }
   | { readonly kind: "memory" }
 
-export type MetadataLocation =
+/** Of one URL: an SQLite file, a server, or memory. */
+export type DatabaseLocation =
   | { readonly kind: "sqlite"; readonly file: string; readonly fsync: boolean }
+  | ({ readonly kind: "postgres" } & PostgresLocation)
   | { readonly kind: "memory" }
 
 /** The location, or what is wrong with the URL. `directory` is where relative paths begin. */
@@ -28,8 +32,12 @@ export const parseBucketUrl = (url: string, directory: string): BucketLocation |
   return typeof location === "string" ? location : { kind: "file", directory: location.path, fsync: location.fsync }
 }
 
-export const parseMetadataUrl = (url: string, directory: string): MetadataLocation | string => {
-  const parts = splitUrl(url, ["sqlite", "memory"], "sqlite:///absolute/file.db?fsync=true")
+export const parseMetadataUrl = (url: string, directory: string): DatabaseLocation | string => {
+  if (isPostgresUrl(url)) {
+    const location = parsePostgresUrl(url, directory)
+    return typeof location === "string" ? location : { kind: "postgres", ...location }
+  }
+  const parts = splitUrl(url, ["sqlite", "memory", ...POSTGRES_SCHEMES], "sqlite:///absolute/file.db?fsync=true")
   if (typeof parts === "string") return parts
   if (parts.scheme === "memory") return memoryLocation(url, parts)
   const location = pathLocation(url, parts, directory)
@@ -48,13 +56,16 @@ interface UrlParts {
   readonly parameters: ReadonlyArray<readonly [key: string, value: string]>
 }
 
+/** What stands before a host may be a password, wherever a URL is wrong. */
+const showUrl = (url: string): string => showValue(url.replace(/\/\/.*@/s, "//…@"))
+
 /** Not `new URL`: that one cannot hold a relative path, and mends what is wrong instead of saying so. */
 const splitUrl = (url: string, schemes: ReadonlyArray<string>, example: string): UrlParts | string => {
   const colon = url.indexOf(":")
   const scheme = url.slice(0, Math.max(0, colon)).toLowerCase()
   if (colon < 0 || !schemes.includes(scheme)) {
     const known = schemes.map((name) => `${name}:`).join(" or ")
-    return `${showValue(url)} has no scheme that is known here (${known})${didYouMean(scheme, schemes)}: write for example ${example}`
+    return `${showUrl(url)} has no scheme that is known here (${known})${didYouMean(scheme, schemes)}: write for example ${example}`
   }
   const question = url.indexOf("?", colon)
   const rest = url.slice(colon + 1, question < 0 ? undefined : question)

@@ -10,7 +10,8 @@ import { Result, Schema } from "effect"
 import { type Problem, didYouMean, formatProblems } from "#core/config/problem.ts"
 import { type Settings, defaultSettings, parseSettings } from "#core/config/settings.ts"
 import { type TopologyDocument, isName, nameRule, parseDocument } from "./topology-schema.ts"
-import { type BucketLocation, type MetadataLocation, parseBucketUrl, parseMetadataUrl } from "./topology-url.ts"
+import { checkedMetadata, type MetadataLocation } from "./topology-metadata.ts"
+import { type BucketLocation, parseBucketUrl } from "./topology-url.ts"
 
 export interface TopologyRegion {
   readonly name: string
@@ -43,6 +44,8 @@ export interface Topology {
   /** By name; `quorum` is always there. */
   readonly bucketSets: ReadonlyMap<string, TopologyBucketSet>
   readonly metadata: MetadataLocation
+  /** Where the shards' sequencers, and what leads the database, prefer to live. */
+  readonly home: string
   readonly settings: Settings
 }
 
@@ -121,7 +124,7 @@ const checkedTopology = (document: TopologyDocument, directory: string, problems
     regions,
     buckets,
     bucketSets: checkedBucketSets(document, buckets, problems),
-    metadata: checkedMetadata(document, directory, problems),
+    ...checkedMetadata(document.metadata, regions, directory, problems),
     settings: checkedSettings(document, problems)
   }
 }
@@ -244,13 +247,6 @@ const membersOf = (
     }
   }
   return members
-}
-
-const checkedMetadata = (document: TopologyDocument, directory: string, problems: Array<Problem>): MetadataLocation => {
-  const location = parseMetadataUrl(document.metadata.url, directory)
-  if (typeof location !== "string") return location
-  problems.push({ path: "metadata.url", message: location })
-  return { kind: "memory" }
 }
 
 const checkedSettings = (document: TopologyDocument, problems: Array<Problem>): Settings => {

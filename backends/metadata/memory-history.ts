@@ -1,7 +1,7 @@
 /** What the metadata store in memory (memory.ts) keeps of the log's past: checkpoints, index pages, notes of shards. */
 import { type CheckpointInfo, type IndexPage, type IndexPageQuery, type ShardNote } from "#core/ports/metadata-store.ts"
 import { limits } from "#core/model/limits.ts"
-import { assertCheckpoint, assertPages } from "./store-check.ts"
+import { assertCheckpoint, assertNote, assertPages } from "./store-check.ts"
 
 interface Chunk {
   readonly count: number
@@ -54,7 +54,7 @@ export class MemoryHistory {
 
   deleteCheckpoints({ shard, before }: { readonly shard: number; readonly before: number }): void {
     const ofShard = this.chunks.get(shard)
-    for (const seq of [...(ofShard?.keys() ?? [])]) if (seq < before) ofShard!.delete(seq)
+    for (const seq of ofShard?.keys() ?? []) if (seq < before) ofShard!.delete(seq)
   }
 
   writeIndexPages(pages: ReadonlyArray<IndexPage>): void {
@@ -91,6 +91,7 @@ export class MemoryHistory {
   }
 
   noteShard(note: ShardNote): void {
+    assertNote(note)
     const known = this.notes.get(note.shard)
     const isBehind =
       known !== undefined &&

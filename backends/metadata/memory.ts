@@ -29,7 +29,10 @@ interface Membership {
 /** The rows of a shard, those at the front trimmed. */
 interface Rows {
   trimmed: number
+  /** From trimmed + 1. */
   readonly rows: Array<LogRow>
+  /** By seq, up to `trimmed`: what was kept, and what was put into slots that had become free. As in SQL. */
+  readonly early: Map<number, LogRow>
 }
 
 interface Tables {
@@ -83,7 +86,7 @@ const withNow = <A>(f: (nowMs: number) => A): Effect.Effect<A> => Effect.map(Clo
 const rowsOf = (tables: Tables, shard: number): Rows => {
   const known = tables.commitLog.get(shard)
   if (known !== undefined) return known
-  const none: Rows = { trimmed: 0, rows: [] }
+  const none: Rows = { trimmed: 0, rows: [], early: new Map() }
   tables.commitLog.set(shard, none)
   return none
 }
@@ -91,11 +94,14 @@ const rowsOf = (tables: Tables, shard: number): Rows => {
 /** A log without gaps: a row lies at index seq - 1 less those trimmed. One further on is refused, as no appender may write it. */
 const append = (tables: Tables, row: LogRow): "appended" | "taken" => {
   assertRow(row)
-  const { trimmed, rows } = rowsOf(tables, row.shard)
+  const { trimmed, rows, early } = rowsOf(tables, row.shard)
   const last = trimmed + rows.length
-  if (row.seq <= last) return "taken"
+  const isTaken = row.seq > trimmed ? row.seq <= last : early.has(row.seq)
+  if (isTaken) return "taken"
   if (row.seq > last + 1) throw new Error(`seq ${row.seq} would leave a gap after ${last}`)
-  rows.push({ ...row, entry: Uint8Array.prototype.slice.call(row.entry) })
+  const own = { ...row, entry: Uint8Array.prototype.slice.call(row.entry) }
+  if (row.seq > trimmed) rows.push(own)
+  else early.set(row.seq, own)
   return "appended"
 }
 
@@ -106,10 +112,11 @@ const read = (
   assertListLimit(options.limit, limits.logRowsPerRead)
   const found: Array<LogRow> = []
   let bytes = 0
-  const { trimmed, rows } = rowsOf(tables, options.shard)
-  const first = Math.max(0, options.after - trimmed)
+  const { trimmed, rows, early } = rowsOf(tables, options.shard)
+  const earlier = [...early.values()].filter(({ seq }) => seq > options.after).sort((a, b) => a.seq - b.seq)
+  const first = Math.max(0, options.after - trimmed) - earlier.length
   for (let index = first; index < rows.length && found.length < options.limit; index += 1) {
-    const row = rows[index]!
+    const row = index - first < earlier.length ? earlier[index - first]! : rows[index]!
     bytes += row.entry.length
     if (found.length > 0 && bytes > limits.logBytesPerRead) break
     found.push({ ...row })
@@ -124,11 +131,19 @@ const tailOf = (tables: Tables, shard: number): LogTail => {
 
 const trim = (tables: Tables, options: { readonly shard: number; readonly through: number }): number => {
   const log = rowsOf(tables, options.shard)
-  const wanted = Math.min(options.through - log.trimmed, log.rows.length - 1, limits.logRowsPerTrim)
-  const count = Math.max(0, wanted)
-  log.rows.splice(0, count)
-  log.trimmed += count
-  return count
+  let deleted = 0
+  for (const seq of [...log.early.keys()].sort((a, b) => a - b)) {
+    if (seq > options.through || deleted === limits.logRowsPerTrim || log.early.get(seq)!.isKept) continue
+    log.early.delete(seq)
+    deleted += 1
+  }
+  while (deleted < limits.logRowsPerTrim && log.rows.length > 1 && log.trimmed < options.through) {
+    const row = log.rows.shift()!
+    log.trimmed += 1
+    if (row.isKept) log.early.set(row.seq, row)
+    else deleted += 1
+  }
+  return deleted
 }
 
 const register = (tables: Tables, agent: AgentRegistration, expiresAtMs: number): number => {

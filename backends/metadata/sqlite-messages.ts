@@ -1,5 +1,16 @@
-/** What the agent's thread and the database's thread tell each other. Plain data; entries are moved, not copied. */
-import type { AgentRecord, AgentRegistration, LogRow, LogTail, MissingCopy } from "#core/ports/metadata-store.ts"
+/** What the agent's thread and the database's thread tell each other. Plain data; large bytes are moved, not copied. */
+import type {
+  AgentRecord,
+  AgentRegistration,
+  CheckpointInfo,
+  IndexPage,
+  IndexPageQuery,
+  LogRow,
+  LogTail,
+  MissingCopy,
+  ShardNote
+} from "#core/ports/metadata-store.ts"
+import type { Uuid } from "#core/model/uuid.ts"
 
 /** `workerData`. */
 export interface SqliteOptions {
@@ -16,10 +27,41 @@ export interface FileIdentity {
   readonly inode: bigint
 }
 
+export interface CheckpointChunk {
+  readonly shard: number
+  readonly seq: number
+  readonly chunk: number
+  readonly chunkCount: number
+  readonly body: Uint8Array
+}
+
 export interface Operations {
   readonly append: (row: LogRow) => "appended" | "taken"
   readonly read: (options: { readonly shard: number; readonly after: number; readonly limit: number }) => Array<LogRow>
   readonly tail: (options: { readonly shard: number }) => LogTail
+  readonly trim: (options: { readonly shard: number; readonly through: number }) => number
+  readonly writeCheckpointChunk: (chunk: CheckpointChunk) => null
+  readonly checkpoints: (options: { readonly shard: number }) => Array<CheckpointInfo>
+  readonly readCheckpointChunk: (options: {
+    readonly shard: number
+    readonly seq: number
+    readonly chunk: number
+  }) => Uint8Array | undefined
+  /** Deletes some; answers with how many. */
+  readonly deleteCheckpointChunks: (options: {
+    readonly shard: number
+    readonly before: number
+    readonly limit: number
+  }) => number
+  readonly writeIndexPages: (options: { readonly pages: ReadonlyArray<IndexPage> }) => null
+  readonly findIndexPage: (options: {
+    readonly topicId: Uuid
+    readonly partition: number
+    readonly query: IndexPageQuery
+  }) => IndexPage | undefined
+  readonly deleteIndexPages: (options: { readonly topicId: Uuid }) => number
+  readonly noteShard: (note: ShardNote) => null
+  readonly shardNotes: (options: null) => Array<ShardNote>
   readonly register: (options: { readonly agent: AgentRegistration; readonly ttlMs: number }) => number
   readonly renew: (options: {
     readonly agent: Pick<AgentRegistration, "name" | "session">
@@ -38,6 +80,18 @@ export interface Operations {
 }
 
 export type Operation = keyof Operations
+
+/** Those that change nothing, however they fail. */
+export const READS: ReadonlySet<Operation> = new Set([
+  "read",
+  "tail",
+  "checkpoints",
+  "readCheckpointChunk",
+  "findIndexPage",
+  "shardNotes",
+  "agents",
+  "missingCopies"
+])
 
 export interface Request {
   readonly id: number

@@ -49,10 +49,9 @@ const SQLITE_AUTH = 23
 const SQLITE_NOTADB = 26
 const SQLITE_CONSTRAINT = 19
 const SQLITE_TOOBIG = 18
-export const SQLITE_CONSTRAINT_PRIMARYKEY = 1555
 
 /** SQLite's extended result code; undefined where the error is not SQLite's. */
-export const sqliteCodeOf = (error: unknown): number | undefined => {
+const sqliteCodeOf = (error: unknown): number | undefined => {
   const code = (error as { readonly errcode?: unknown } | null)?.errcode
   return typeof code === "number" ? code : undefined
 }
@@ -185,5 +184,18 @@ export const whileBusy = <A>(statement: () => A): A => {
       if (!isBusy || performance.now() >= deadlineMs) throw error
       Atomics.wait(sleepFlag, 0, 0, BUSY_PAUSE_MS)
     }
+  }
+}
+
+/** Takes the write lock first, so that it never fails half way for a lock. */
+export const inTransaction = (database: DatabaseSync, body: () => void): null => {
+  database.exec("BEGIN IMMEDIATE")
+  try {
+    body()
+    database.exec("COMMIT")
+    return null
+  } catch (error) {
+    if (database.isTransaction) database.exec("ROLLBACK")
+    throw error
   }
 }

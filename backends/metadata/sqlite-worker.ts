@@ -13,10 +13,12 @@ import { parentPort, workerData } from "node:worker_threads"
 import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
-import type { AgentRecord, LogRow, LogTail, MissingCopy } from "#core/ports/metadata-store.ts"
+import type { AgentRecord, IndexPage, LogRow, LogTail, MissingCopy } from "#core/ports/metadata-store.ts"
 import type { FromWorker, Operations, Request, Response, SqliteOptions, ToWorker } from "./sqlite-messages.ts"
 import { identityBeforeOpening, OpenedFile } from "./sqlite-file.ts"
-import { failureOf, openDatabase, SQLITE_CONSTRAINT_PRIMARYKEY, sqliteCodeOf, whileBusy } from "./sqlite-open.ts"
+import { historyOperations, prepareHistory } from "./sqlite-history.ts"
+import { READS } from "./sqlite-messages.ts"
+import { failureOf, inTransaction, openDatabase, whileBusy } from "./sqlite-open.ts"
 import { NOW_MS } from "./sqlite-schema.ts"
 
 type Statements = ReturnType<typeof prepare>
@@ -24,17 +26,21 @@ type Statements = ReturnType<typeof prepare>
 const prepare = (database: DatabaseSync) => {
   const statement = (sql: string): StatementSync => database.prepare(sql)
   return {
-    append: statement("INSERT INTO commit_log (shard, seq, epoch, nonce, prev_nonce, entry) VALUES (?, ?, ?, ?, ?, ?)"),
+    append: statement(
+      `INSERT INTO commit_log (shard, seq, epoch, nonce, prev_nonce, is_kept, entry) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (shard, seq) DO NOTHING`
+    ),
     read: statement(
-      `SELECT shard, seq, epoch, nonce, prev_nonce AS prevNonce, entry FROM commit_log
+      `SELECT shard, seq, epoch, nonce, prev_nonce AS prevNonce, is_kept AS isKept, entry FROM commit_log
        WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?`
     ),
     tail: statement("SELECT seq, nonce FROM commit_log WHERE shard = ? ORDER BY seq DESC LIMIT 1"),
     register: statement(
-      `INSERT INTO agents (node_id, name, session, region, zone, host, port, expires_at_ms)
-       VALUES ((SELECT coalesce(max(node_id), 0) + 1 FROM agents), ?, ?, ?, ?, ?, ?, ${NOW_MS} + ?)
+      `INSERT INTO agents (node_id, name, session, region, zone, host, port, peer_host, peer_port, expires_at_ms)
+       VALUES ((SELECT coalesce(max(node_id), 0) + 1 FROM agents), ?, ?, ?, ?, ?, ?, ?, ?, ${NOW_MS} + ?)
        ON CONFLICT (name) DO UPDATE SET session = excluded.session, region = excluded.region, zone = excluded.zone,
-         host = excluded.host, port = excluded.port, expires_at_ms = excluded.expires_at_ms
+         host = excluded.host, port = excluded.port, peer_host = excluded.peer_host, peer_port = excluded.peer_port,
+         expires_at_ms = excluded.expires_at_ms
        RETURNING node_id AS nodeId`
     ),
     renew: statement(`UPDATE agents SET expires_at_ms = ${NOW_MS} + ? WHERE name = ? AND session = ?`),
@@ -42,7 +48,8 @@ const prepare = (database: DatabaseSync) => {
       `UPDATE agents SET expires_at_ms = 0, session = '${UUID_ZERO}' WHERE name = ? AND session = ?`
     ),
     agents: statement(
-      `SELECT node_id AS nodeId, name, session, region, zone, host, port FROM agents
+      `SELECT node_id AS nodeId, name, session, region, zone, host, port, peer_host AS peerHost, peer_port AS peerPort
+       FROM agents
        WHERE expires_at_ms > ${NOW_MS} ORDER BY node_id`
     ),
     recordMissingCopy: statement(
@@ -57,15 +64,21 @@ const prepare = (database: DatabaseSync) => {
 }
 
 const operationsOf = (database: DatabaseSync, statements: Statements): Operations => ({
-  append: (row) => append(statements, row),
+  ...historyOperations(database, prepareHistory(database)),
+  append: (row) => {
+    const { shard, seq, epoch, nonce, prevNonce, isKept, entry } = row
+    const { changes } = statements.append.run(shard, seq, epoch, nonce, prevNonce, isKept ? 1 : 0, entry)
+    return changes === 1 ? "appended" : "taken"
+  },
   read: (options) => read(statements, options),
   tail: ({ shard }) => {
     const row = statements.tail.get(shard) as unknown as LogTail | undefined
     return row === undefined ? { seq: 0, nonce: UUID_ZERO } : { seq: row.seq, nonce: row.nonce }
   },
   register: ({ agent, ttlMs }) => {
-    const { name, session, region, zone, host, port } = agent
-    return Number(statements.register.get(name, session, region, zone, host, port, ttlMs)!["nodeId"])
+    const { name, session, region, zone, host, port, peerHost, peerPort } = agent
+    const address = [host, port, peerHost, peerPort]
+    return Number(statements.register.get(name, session, region, zone, ...address, ttlMs)!["nodeId"])
   },
   renew: ({ agent, ttlMs }) =>
     statements.renew.run(ttlMs, agent.name, agent.session).changes === 1 ? "renewed" : "superseded",
@@ -88,16 +101,6 @@ const operationsOf = (database: DatabaseSync, statements: Statements): Operation
     })
 })
 
-const append = (statements: Statements, row: LogRow): "appended" | "taken" => {
-  try {
-    statements.append.run(row.shard, row.seq, row.epoch, row.nonce, row.prevNonce, row.entry)
-    return "appended"
-  } catch (error) {
-    if (sqliteCodeOf(error) === SQLITE_CONSTRAINT_PRIMARYKEY) return "taken"
-    throw error
-  }
-}
-
 const read = (
   statements: Statements,
   options: { readonly shard: number; readonly after: number; readonly limit: number }
@@ -105,27 +108,13 @@ const read = (
   const rows: Array<LogRow> = []
   let bytes = 0
   for (const found of statements.read.iterate(options.shard, options.after, options.limit)) {
-    const row = { ...found } as unknown as LogRow
+    const row = { ...found, isKept: found["isKept"] === 1 } as unknown as LogRow
     bytes += row.entry.length
     if (rows.length > 0 && bytes > limits.logBytesPerRead) break
     rows.push(row)
   }
   return rows
 }
-
-const inTransaction = (database: DatabaseSync, body: () => void): null => {
-  database.exec("BEGIN IMMEDIATE")
-  try {
-    body()
-    database.exec("COMMIT")
-    return null
-  } catch (error) {
-    if (database.isTransaction) database.exec("ROLLBACK")
-    throw error
-  }
-}
-
-const READS: ReadonlySet<string> = new Set(["read", "tail", "agents", "missingCopies"])
 
 const answer = (operations: Operations, { id, operation, argument }: Request): Response => {
   try {
@@ -157,17 +146,23 @@ const answerAll = (
   }))
 }
 
-/** Entries were made for these answers alone: they move to the agent's thread. */
+/** Large bytes were made for these answers alone: they move to the agent's thread. */
 const movableOf = (responses: ReadonlyArray<Response>): Array<ArrayBuffer> => {
   const buffers: Array<ArrayBuffer> = []
   for (const response of responses) {
-    if (!("value" in response) || !Array.isArray(response.value)) continue
-    for (const row of response.value as ReadonlyArray<Partial<LogRow>>) {
-      if (row.entry !== undefined) buffers.push(row.entry.buffer as ArrayBuffer)
+    const value = "value" in response ? response.value : undefined
+    if (typeof value !== "object" || value === null) continue
+    for (const part of Array.isArray(value) ? (value as ReadonlyArray<object>) : [value]) {
+      const bytes = largeBytesOf(part)
+      if (bytes !== undefined) buffers.push(bytes.buffer as ArrayBuffer)
     }
   }
   return buffers
 }
+
+/** A row of the log, an index page, a chunk. */
+const largeBytesOf = (part: object): Uint8Array | undefined =>
+  part instanceof Uint8Array ? part : ((part as Partial<LogRow>).entry ?? (part as Partial<IndexPage>).page)
 
 const serve = (): void => {
   const port = parentPort
@@ -180,10 +175,7 @@ const serve = (): void => {
     const options = workerData as SqliteOptions
     const before = identityBeforeOpening(options)
     database = openDatabase(options)
-    operations = operationsOf(
-      database,
-      whileBusy(() => prepare(database))
-    )
+    operations = whileBusy(() => operationsOf(database, prepare(database)))
     file = new OpenedFile(options.file, before)
   } catch (error) {
     post({ failed: failureOf(error, "read") })

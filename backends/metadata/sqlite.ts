@@ -11,20 +11,22 @@
 import { Worker } from "node:worker_threads"
 import { Deferred, Effect, Exit, Layer, type Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
-import { MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
+import { type IndexPage, type LogRow, MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
 import {
+  type CheckpointChunk,
   type Failure,
   type FileIdentity,
   type FromWorker,
   type Operation,
   type Operations,
+  READS,
   type Request,
   type Response,
   type SqliteOptions,
   type ToWorker
 } from "./sqlite-messages.ts"
 import { watchThread } from "../running-threads.ts"
-import { assertAgent, assertListLimit, assertRow } from "./store-check.ts"
+import { assertAgent, assertCheckpoint, assertListLimit, assertNote, assertPages, assertRow } from "./store-check.ts"
 
 export interface SqliteStoreOptions extends SqliteOptions {
   /** Where the thread's program is; a bundle gives its own. */
@@ -50,6 +52,7 @@ const untilOpen = (connection: SqliteConnection): Effect.Effect<void, MetadataEr
 
 const storeOf = (connection: SqliteConnection): MetadataStore["Service"] =>
   MetadataStore.of({
+    ...historyOf(connection),
     append: (row) =>
       Effect.suspend(() => {
         assertRow(row)
@@ -78,7 +81,78 @@ const storeOf = (connection: SqliteConnection): MetadataStore["Service"] =>
     forgetMissingCopies: (copies) => Effect.asVoid(connection.call("forgetMissingCopies", { copies }))
   })
 
-const READS: ReadonlySet<Operation> = new Set(["read", "tail", "agents", "missingCopies"])
+type History = Pick<
+  MetadataStore["Service"],
+  | "trim"
+  | "writeCheckpoint"
+  | "checkpoints"
+  | "readCheckpointChunk"
+  | "deleteCheckpoints"
+  | "writeIndexPages"
+  | "findIndexPage"
+  | "deleteIndexPages"
+  | "noteShard"
+  | "shardNotes"
+>
+
+const historyOf = (connection: SqliteConnection): History => ({
+  trim: (options) => connection.call("trim", options),
+  writeCheckpoint: (checkpoint) =>
+    Effect.suspend(() => {
+      assertCheckpoint(checkpoint)
+      return writeChunks(connection, checkpoint)
+    }),
+  checkpoints: (shard) => connection.call("checkpoints", { shard }),
+  readCheckpointChunk: (options) => connection.call("readCheckpointChunk", options),
+  deleteCheckpoints: (options) => deleteChunks(connection, options),
+  writeIndexPages: (pages) =>
+    Effect.suspend(() => {
+      assertPages(pages)
+      return Effect.asVoid(connection.call("writeIndexPages", { pages }))
+    }),
+  findIndexPage: (options) => connection.call("findIndexPage", options),
+  deleteIndexPages: (topicId) => connection.call("deleteIndexPages", { topicId }),
+  noteShard: (note) =>
+    Effect.suspend(() => {
+      assertNote(note)
+      return Effect.asVoid(connection.call("noteShard", note))
+    }),
+  shardNotes: connection.call("shardNotes", null)
+})
+
+/** One chunk after the other, each committed by itself: appends go between them. */
+const writeChunks = Effect.fnUntraced(
+  function* (
+    connection: SqliteConnection,
+    { shard, seq, chunks }: Parameters<MetadataStore["Service"]["writeCheckpoint"]>[0]
+  ) {
+    for (const [chunk, body] of chunks.entries()) {
+      const written = connection.call("writeCheckpointChunk", { shard, seq, chunk, chunkCount: chunks.length, body })
+      yield* chunk === 0 ? written : Effect.mapError(written, afterOthers)
+    }
+  },
+  (parts) => inTime("writeCheckpoint", parts)
+)
+
+const deleteChunks = Effect.fnUntraced(
+  function* (connection: SqliteConnection, options: Parameters<MetadataStore["Service"]["deleteCheckpoints"]>[0]) {
+    const some = connection.call("deleteCheckpointChunks", { ...options, limit: limits.sqliteChunksPerDelete })
+    let deleted = yield* some
+    while (deleted === limits.sqliteChunksPerDelete) deleted = yield* Effect.mapError(some, afterOthers)
+  },
+  (parts) => inTime("deleteCheckpoints", parts)
+)
+
+/** A part that did nothing fails a call whose earlier parts were done. */
+const afterOthers = ({ reason, operation, cause }: MetadataError): MetadataError =>
+  new MetadataError({ reason, outcome: "indefinite", operation, cause })
+
+/** A call of several parts has no more time than one of one. */
+const inTime = <A>(operation: string, parts: Effect.Effect<A, MetadataError>): Effect.Effect<A, MetadataError> =>
+  Effect.timeoutOrElse(parts, {
+    duration: limits.metadataTimeoutMs,
+    orElse: () => Effect.fail(timedOut(operation, "indefinite"))
+  })
 
 interface Pending {
   readonly operation: Operation
@@ -247,13 +321,29 @@ class SqliteConnection {
   }
 }
 
-/** The entry's bytes stay the caller's: a copy of its own is moved, not the buffer around it. */
+/** Bytes stay the caller's: a copy of one's own is moved, not the buffer around them. */
 const movableRequest = (request: Request, movable: Array<ArrayBuffer>): Request => {
-  if (request.operation !== "append") return request
-  const row = request.argument as Parameters<Operations["append"]>[0]
-  const entry = new Uint8Array(row.entry)
-  movable.push(entry.buffer)
-  return { ...request, argument: { ...row, entry } }
+  const ownBytes = (bytes: Uint8Array): Uint8Array => {
+    const own = new Uint8Array(bytes)
+    movable.push(own.buffer)
+    return own
+  }
+  switch (request.operation) {
+    case "append": {
+      const row = request.argument as LogRow
+      return { ...request, argument: { ...row, entry: ownBytes(row.entry) } }
+    }
+    case "writeCheckpointChunk": {
+      const chunk = request.argument as CheckpointChunk
+      return { ...request, argument: { ...chunk, body: ownBytes(chunk.body) } }
+    }
+    case "writeIndexPages": {
+      const { pages } = request.argument as { readonly pages: ReadonlyArray<IndexPage> }
+      return { ...request, argument: { pages: pages.map((page) => ({ ...page, page: ownBytes(page.page) })) } }
+    }
+    default:
+      return request
+  }
 }
 
 const outcomeOf = (operation: Operation | "open"): "definite" | "indefinite" =>

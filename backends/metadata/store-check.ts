@@ -5,7 +5,7 @@
 import { assert, assertCount } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { isUuid } from "#core/model/uuid.ts"
-import { type AgentRegistration, type IndexPage, type LogRow } from "#core/ports/metadata-store.ts"
+import { type AgentRegistration, type IndexPage, type LogRow, type ShardNote } from "#core/ports/metadata-store.ts"
 
 const PORT_MAX = 65_535
 
@@ -57,4 +57,10 @@ export const assertPages = (pages: ReadonlyArray<IndexPage>): void => {
     const { length } = page.page
     assert(length >= 1 && length <= limits.indexPageBytesMax, `an index page has ${length} bytes`)
   }
+}
+
+export const assertNote = (note: ShardNote): void => {
+  assertCount(note.shard, "shard")
+  assertCount(note.epoch, "epoch")
+  assertCount(note.trimmedSeq, "trimmedSeq")
 }

@@ -2,11 +2,11 @@
  * One client connection: frames in, answers out, in order.
  *
  * Kafka promises that the requests of a connection are processed and answered in their order. Here a request starts when
- * everything before it is answered, except that produce requests overlap (their order is kept by the segment buffer):
- * otherwise a client with five requests in flight would wait five times for the quorum. Answers always leave in order.
+ * everything before it is answered, except that some kinds overlap (produce requests, whose order is kept by the segment
+ * buffer; the agents' own among themselves). Requests always start, and answers always leave, in order.
  *
  * Nothing grows without bound: a frame is read only when its bytes fit into the budget shared by all connections, at most
- * `requestsInFlightPerConnection` requests are held, and while the peer does not take an answer nothing new is started.
+ * `requestsInFlightMax` requests are held, and while the peer does not take an answer nothing new is started.
  *
  * It knows no API: `RequestDispatcher` turns a frame into an effect that yields an answer.
  */
@@ -65,7 +65,10 @@ export interface ConnectionContext {
   readonly dispatcher: RequestDispatcher
   readonly requestBudget: RequestBudget
   readonly framePool: FramePool
+  /** Read anew for each frame. */
   readonly frameBytesMax: number
+  /** Requests that may be held before the socket is paused. */
+  readonly requestsInFlightMax: number
   readonly run: (effect: Effect.Effect<Answer | Hangup>) => Fiber.Fiber<Answer | Hangup>
   /** Called once with why it ended; `orderly` is the everyday end by the peer. */
   readonly onEnd: (connection: Connection, reason: string, manner: "orderly" | "fault") => void
@@ -95,6 +98,8 @@ export class Connection {
   #startedOverlap = false
   #answersUntaken = 0
   #outputFull = false
+  /** A request will end the connection, once those before it are answered: nothing behind it is started any more. */
+  #hangsUp = false
   #giveUpReservation: (() => void) | undefined
   #queueFull = false
   /** Why the connection ends once the requests that came before are answered. */
@@ -119,7 +124,9 @@ export class Connection {
     this.#transport = transport
     this.#context = context
     this.#reader = new FrameReader({
-      frameBytesMax: context.frameBytesMax,
+      get frameBytesMax() {
+        return context.frameBytesMax
+      },
       pool: context.framePool,
       admit: (bytes) => this.#admit(bytes),
       onFrame: (frame) => this.#onFrame(frame),
@@ -198,7 +205,7 @@ export class Connection {
   #admit(bytes: number): boolean {
     // The request in front of it in the same chunk may have ended the connection: nobody would give the memory back.
     if (this.#ended) return false
-    if (this.#frames.length + this.#slots.length >= limits.requestsInFlightPerConnection) {
+    if (this.#frames.length + this.#slots.length >= this.#context.requestsInFlightMax) {
       this.#queueFull = true
       this.#transport.pause()
       return false
@@ -235,7 +242,7 @@ export class Connection {
 
   /** Starts what may start now. */
   #start(): void {
-    while (!this.#ended && !this.#outputFull && this.#frames.length > 0) {
+    while (!this.#ended && !this.#outputFull && !this.#hangsUp && this.#frames.length > 0) {
       const frame = this.#frames[0]!
       const overlaps = this.#context.dispatcher.overlaps(frame)
       if (this.#slots.length > 0 && !(overlaps && this.#startedOverlap)) return
@@ -276,6 +283,7 @@ export class Connection {
       if (this.#ended) return
       slot.answer = Exit.isSuccess(exit) ? exit.value : { hangup: `a request failed: ${String(exit.cause)}` }
       slot.fiber = undefined
+      if ("hangup" in slot.answer) this.#hangsUp = true
       this.#flush()
     })
   }

@@ -4,13 +4,14 @@
  * What cannot be decoded closes the connection with one log event, as in Kafka; so does an API or version that is not
  * offered, but for ApiVersions, whose unknown versions are answered in version 0 (KIP-511). A defect in a handler is logged
  * and closes the connection: the client tries again elsewhere, the agent lives on.
+ *
+ * It knows which APIs there are from its table only: Kafka's (kafka-dispatcher.ts) or the agents' own (core/peer).
  */
-import { Cause, Effect } from "effect"
+import { Cause, type Clock, Effect } from "effect"
 import { ApiVersions } from "#core/protocol/api/18-api-versions.ts"
-import { Produce } from "#core/protocol/api/00-produce.ts"
 import { decodeRequestBody, decodeRequestHeader, encodeResponse, type RequestHeader } from "#core/protocol/frame.ts"
 import { ProtocolError } from "#core/protocol/protocol-error.ts"
-import { isServed } from "#core/protocol/registry.ts"
+import { isServed, registryOf } from "#core/protocol/registry.ts"
 import { type Api } from "#core/protocol/schema.ts"
 import {
   type Answer,
@@ -19,47 +20,45 @@ import {
   type RequestDispatcher,
   type RequestHandles
 } from "./connection.ts"
-import { type AgentServices, type Handler, NO_ANSWER, type Reply, type RequestContext } from "./handler.ts"
-import { createPartitions } from "./handlers/37-create-partitions.ts"
-import { createTopics } from "./handlers/19-create-topics.ts"
-import { deleteTopics } from "./handlers/20-delete-topics.ts"
-import { describeCluster } from "./handlers/60-describe-cluster.ts"
-import { describeConfigs } from "./handlers/32-describe-configs.ts"
-import { fetch } from "./handlers/01-fetch.ts"
-import { findCoordinator } from "./handlers/10-find-coordinator.ts"
-import { initProducerId } from "./handlers/22-init-producer-id.ts"
-import { listOffsets } from "./handlers/02-list-offsets.ts"
-import { metadata } from "./handlers/03-metadata.ts"
-import { offsetForLeaderEpoch } from "./handlers/23-offset-for-leader-epoch.ts"
-import { produce } from "./handlers/00-produce.ts"
-import { apiVersions, unsupportedApiVersions } from "./handlers/18-api-versions.ts"
+import { NO_ANSWER, type Reply, type RequestContext } from "./handler.ts"
+import { unsupportedApiVersions } from "./handlers/18-api-versions.ts"
 
-export const HANDLERS = [
-  produce,
-  fetch,
-  listOffsets,
-  metadata,
-  findCoordinator,
-  apiVersions,
-  createTopics,
-  deleteTopics,
-  initProducerId,
-  offsetForLeaderEpoch,
-  describeConfigs,
-  createPartitions,
-  describeCluster
-] as const
+/** One API of a listener. */
+export interface ServedApi {
+  readonly api: Api
+  /** Whether its requests may run while earlier requests that overlap do. */
+  readonly overlaps: boolean
+  readonly handle: (request: never, context: RequestContext) => Effect.Effect<Reply<unknown>>
+}
 
-type Handle = (request: never, context: RequestContext) => Effect.Effect<Reply<unknown>>
+/** Counted by whoever reads them; plain numbers, as Metrics.counters. */
+export interface RequestCounters {
+  /** Answered. */
+  requests: number
+  requestBytes: number
+  responseBytes: number
+  /** Of an API or version that is not offered. */
+  requestsUnsupported: number
+  requestsMalformed: number
+  /** That hit a defect of ours. */
+  requestsDefective: number
+}
+
+export interface DispatcherOptions {
+  /** ApiVersions is one of them. */
+  readonly served: ReadonlyArray<ServedApi>
+  readonly counters: RequestCounters
+  readonly clock: Clock.Clock
+  readonly onAnswered?: (api: Api, tookMs: number) => void
+}
 
 const NOTHING: Answer = { chunks: [] }
 
-export const makeDispatcher = (services: AgentServices): RequestDispatcher => {
-  const { counters, record } = services.metrics
-  const handlers = new Map<number, { readonly api: Api; readonly handle: Handle }>()
-  for (const handler of HANDLERS as unknown as ReadonlyArray<Handler<Api>>) {
-    handlers.set(handler.api.key, { api: handler.api, handle: handler.make(services) as Handle })
-  }
+export const makeDispatcher = (options: DispatcherOptions): RequestDispatcher => {
+  const { counters, clock, onAnswered } = options
+  const served = new Map(options.served.map((each) => [each.api.key, each]))
+  const registry = registryOf(options.served.map(({ api }) => api))
+  const overlapping = new Set(options.served.flatMap(({ api, overlaps }) => (overlaps ? [api.key] : [])))
 
   const refuse = (error: unknown): Hangup => {
     if (!(error instanceof ProtocolError)) throw error
@@ -77,19 +76,19 @@ export const makeDispatcher = (services: AgentServices): RequestDispatcher => {
     let header: RequestHeader
     let body: unknown
     try {
-      header = decodeRequestHeader(frame)
+      header = decodeRequestHeader(frame, registry)
       if (isNewerApiVersions(header)) return Effect.succeed(answerNewerApiVersions(header))
-      body = decodeRequestBody(handlers.get(header.apiKey)!.api, header, frame)
+      body = decodeRequestBody(served.get(header.apiKey)!.api, header, frame)
     } catch (error) {
       return Effect.succeed(refuse(error))
     }
     const { apiKey, apiVersion, correlationId, clientId } = header
-    const { api, handle } = handlers.get(apiKey)!
+    const { api, handle } = served.get(apiKey)!
     const context: RequestContext = { apiVersion, clientId, listener: connection.listener, ...handles }
-    const startedMs = services.clock.currentTimeMillisUnsafe()
+    const startedMs = clock.currentTimeMillisUnsafe()
     return Effect.map(handle(body as never, context), (reply): Answer | Hangup => {
       counters.requests++
-      if (api.key === Produce.key) record.produceLatencyMs(services.clock.currentTimeMillisUnsafe() - startedMs)
+      onAnswered?.(api, clock.currentTimeMillisUnsafe() - startedMs)
       if (reply === NO_ANSWER) return NOTHING
       if (isHangup(reply)) return reply
       const encoded = encodeResponse({ api, version: apiVersion, correlationId, body: reply as never })
@@ -113,7 +112,7 @@ export const makeDispatcher = (services: AgentServices): RequestDispatcher => {
   }
 
   return {
-    overlaps: (frame) => frame.readInt16BE(0) === Produce.key,
+    overlaps: (frame) => overlapping.has(frame.readInt16BE(0)),
     dispatch: (frame, connection, hold) =>
       Effect.catchDefect(
         Effect.suspend(() => dispatch(frame, connection, hold)),

@@ -9,12 +9,19 @@
  * A view keeps its whole block alive, and a consumer that lags behind wants a little of very many blocks. So one fetch reads
  * blocks of at most limits.fetchBlockBytesMax, and where less than half of a block is served, its part is copied: an
  * answer keeps at most twice its own bytes alive.
+ *
+ * Runs are in the fold from a partition's residentOffset on, and below it in index pages (index-pages.ts): a fetch may need
+ * both. Which is which moves on while a page is awaited, so the runs are chosen anew, synchronously, after each page: what
+ * was chosen in one go is without gaps. One fetch reads at most limits.fetchIndexPagesMax pages; a partition whose page is
+ * not there by then ends with what came before it, and the next fetch goes on.
  */
 import { Effect } from "effect"
 import { type CommitLog } from "#core/log/commit-log.ts"
 import { type PartitionState, type RunRef, type SegmentRef } from "#core/log/fold.ts"
 import { limits } from "#core/model/limits.ts"
+import { type DecodedPage } from "#core/log/index-page.ts"
 import { type AgentServices, type RequestContext } from "./handler.ts"
+import { type IndexPages, type IndexPageUnreadable } from "./index-pages.ts"
 import { KAFKA } from "./kafka-error.ts"
 import { sliceRun } from "./run-bytes.ts"
 import { blockIndexOf } from "./run-reader.ts"
@@ -43,6 +50,8 @@ interface PlannedPartition {
   readonly runs: ReadonlyArray<RunRef>
   /** Of each run, by its index in `runs`. */
   readonly blocks: ReadonlyArray<WantedBlock>
+  /** Where there are no runs because their page cannot be had. */
+  readonly errorCode: number
 }
 
 /** A block of which the fetch reads runs. */
@@ -88,9 +97,10 @@ const bytesFrom = (run: RunRef, offset: number): number =>
     ? run.byteLength
     : Math.ceil((run.byteLength * (run.nextOffset - offset)) / (run.nextOffset - run.baseOffset))
 
-/** Bytes that are there to be read, counted no further than `enough`. */
+/** Bytes that are there to be read, counted no further than `enough`. What lies in index pages is enough, whatever it is. */
 const availableBytes = ({ state, offset }: WantedPartition, enough: number): number => {
   if (offset >= state.highWatermark) return 0
+  if (offset < state.residentOffset) return enough
   let bytes = 0
   for (let index = state.runIndexOf(offset); index < state.runCount && bytes < enough; index++) {
     bytes += bytesFrom(state.run(index), offset)
@@ -128,40 +138,143 @@ export const waitForBytes = (
   return Effect.timeoutOption(woken, waitMs).pipe(Effect.asVoid)
 }
 
-/** Chooses the runs, by what the fold says of their sizes. */
-export const planFetch = (wanted: ReadonlyArray<WantedPartition>, bytesMax: number): PlannedFetch => {
-  const partitions: Array<PlannedPartition> = []
-  const wantedBlocks = new WantedBlocks()
-  let bytesEstimated = 0
-  for (const each of wanted) {
-    const { state, offset } = each
-    const { highWatermark } = state
-    const runs: Array<RunRef> = []
-    const blocks: Array<WantedBlock> = []
-    const isFirst = bytesEstimated === 0
-    let bytes = 0
-    if (offset < highWatermark) {
-      for (let index = state.runIndexOf(offset); index < state.runCount; index++) {
-        const isBound = bytes >= each.bytesMax || bytesEstimated + bytes >= bytesMax
-        if (isBound && !(isFirst && runs.length === 0)) break
-        const run = state.run(index)
-        const block = wantedBlocks.take(run)
-        // Later partitions may still have runs in the blocks that are read anyway.
-        if (block === undefined) break
-        runs.push(run)
-        blocks.push(block)
-        bytes += bytesFrom(run, offset)
-      }
-    }
-    bytesEstimated += Math.min(bytes, Math.max(each.bytesMax, 1))
-    partitions.push({ wanted: each, highWatermark, runs, blocks })
+/** Pages that were read for this fetch, or why they were not, by what was asked for. */
+class ReadPages {
+  count = 0
+  readonly #pages = new Map<PartitionState, Array<DecodedPage>>()
+  readonly #failed = new Map<PartitionState, IndexPageUnreadable>()
+
+  find(pages: IndexPages["Service"], state: PartitionState, offset: number): DecodedPage | undefined {
+    const read = this.#pages.get(state)?.find((page) => page.baseOffset <= offset && offset < page.nextOffset)
+    return read ?? pages.cached(state, offset)
   }
+
+  /** Whether a page of the partition was asked for and cannot be had. */
+  hasFailed(state: PartitionState): boolean {
+    return this.#failed.has(state)
+  }
+
+  add(state: PartitionState, page: DecodedPage): void {
+    const known = this.#pages.get(state)
+    if (known === undefined) this.#pages.set(state, [page])
+    else known.push(page)
+  }
+
+  fail(state: PartitionState, error: IndexPageUnreadable): void {
+    this.#failed.set(state, error)
+  }
+}
+
+interface MissingPage {
+  readonly state: PartitionState
+  readonly offset: number
+}
+
+/** Chooses the runs, by what fold and index pages say of their sizes: at once where no page has to be read. Never fails. */
+export const planFetch = (
+  pages: IndexPages["Service"],
+  wanted: ReadonlyArray<WantedPartition>,
+  bytesMax: number
+): PlannedFetch | Effect.Effect<PlannedFetch> => {
+  const missing: Array<MissingPage> = []
+  const planned = chooseRuns({ pages, read: new ReadPages(), missing }, wanted, bytesMax)
+  return missing.length === 0 ? planned : pages.inTurn(planWithPages(pages, wanted, bytesMax))
+}
+
+const planWithPages = Effect.fnUntraced(function* (
+  pages: IndexPages["Service"],
+  wanted: ReadonlyArray<WantedPartition>,
+  bytesMax: number
+) {
+  const read = new ReadPages()
+  for (;;) {
+    const missing: Array<MissingPage> = []
+    const planned = chooseRuns({ pages, read, missing }, wanted, bytesMax)
+    const room = limits.fetchIndexPagesMax - read.count
+    if (missing.length === 0 || room <= 0) return planned
+    const loads = missing.slice(0, room).map(({ state, offset }) =>
+      Effect.match(pages.load(state, offset), {
+        onSuccess: (page) => read.add(state, page),
+        // Reported where it happened.
+        onFailure: (error) => read.fail(state, error)
+      })
+    )
+    read.count += loads.length
+    yield* Effect.all(loads, { concurrency: "unbounded", discard: true })
+  }
+})
+
+interface PageSource {
+  readonly pages: IndexPages["Service"]
+  readonly read: ReadPages
+  /** Pages without which a partition's runs end. */
+  readonly missing: Array<MissingPage>
+}
+
+interface Choice {
+  readonly source: PageSource
+  readonly bytesMax: number
+  readonly wantedBlocks: WantedBlocks
+  bytesEstimated: number
+}
+
+const chooseRuns = (source: PageSource, wanted: ReadonlyArray<WantedPartition>, bytesMax: number): PlannedFetch => {
+  const choice: Choice = { source, bytesMax, wantedBlocks: new WantedBlocks(), bytesEstimated: 0 }
+  const partitions = wanted.map((each) => choosePartition(choice, each))
   return {
     partitions,
     bytesMax,
-    bytesEstimated: Math.min(bytesEstimated, Math.max(bytesMax, 1)),
-    blockBytes: wantedBlocks.bytes
+    bytesEstimated: Math.min(choice.bytesEstimated, Math.max(bytesMax, 1)),
+    blockBytes: choice.wantedBlocks.bytes
   }
+}
+
+const choosePartition = (choice: Choice, wanted: WantedPartition): PlannedPartition => {
+  const { state, offset } = wanted
+  const { highWatermark } = state
+  const runs: Array<RunRef> = []
+  const blocks: Array<WantedBlock> = []
+  const isFirst = choice.bytesEstimated === 0
+  let bytes = 0
+  let nextOffset = offset
+  const isFull = (): boolean => {
+    const isBound = bytes >= wanted.bytesMax || choice.bytesEstimated + bytes >= choice.bytesMax
+    return isBound && !(isFirst && runs.length === 0)
+  }
+  let errorCode: number = KAFKA.NONE
+  choosing: while (nextOffset < highWatermark && !isFull()) {
+    const from = runsFrom(choice.source, state, nextOffset)
+    if (from === undefined) {
+      if (runs.length === 0 && choice.source.read.hasFailed(state)) errorCode = KAFKA.KAFKA_STORAGE_ERROR
+      break
+    }
+    for (let index = from.runs.runIndexOf(nextOffset); index < from.runs.runCount; index++) {
+      if (isFull()) break choosing
+      const run = from.runs.run(index)
+      const block = choice.wantedBlocks.take(run)
+      // Later partitions may still have runs in the blocks that are read anyway.
+      if (block === undefined) break choosing
+      runs.push(run)
+      blocks.push(block)
+      bytes += bytesFrom(run, offset)
+      nextOffset = run.nextOffset
+    }
+  }
+  choice.bytesEstimated += Math.min(bytes, Math.max(wanted.bytesMax, 1))
+  return { wanted, highWatermark, runs, blocks, errorCode }
+}
+
+/** Where the runs from the offset on are: in memory, or in a page. Undefined where that page is not there; it is noted. */
+const runsFrom = (
+  { pages, read, missing }: PageSource,
+  state: PartitionState,
+  offset: number
+): { readonly runs: Pick<PartitionState, "runCount" | "run" | "runIndexOf"> } | undefined => {
+  if (offset >= state.residentOffset) return { runs: state }
+  const page = read.find(pages, state, offset)
+  if (page !== undefined) return { runs: page.runs }
+  if (!read.hasFailed(state)) missing.push({ state, offset })
+  return undefined
 }
 
 /**
@@ -175,7 +288,10 @@ export const readPlan = (
 ): Effect.Effect<FetchRead> => {
   const highWatermarks = new Map(planned.partitions.map(({ wanted, highWatermark }) => [wanted, highWatermark]))
   const { bytesEstimated, blockBytes } = planned
-  if (bytesEstimated === 0) return Effect.succeed({ answers: new Map(), highWatermarks, bytes: 0 })
+  if (bytesEstimated === 0) {
+    const answers = planned.partitions.map(({ wanted, errorCode }) => [wanted, { errorCode, records: [] }] as const)
+    return Effect.succeed({ answers: new Map(answers), highWatermarks, bytes: 0 })
+  }
   const { fetchBudget } = services
   const held = { blockBytes: 0 }
   const letBlocksGo = () => {
@@ -233,11 +349,11 @@ const slice = (planned: PlannedFetch, loaded: LoadedRuns) => {
   /** Where each answer's chunks come from, in step with its records. */
   const origins: Array<Origins> = []
   let bytes = 0
-  for (const { wanted, runs, blocks } of planned.partitions) {
+  for (const { wanted, runs, blocks, ...each } of planned.partitions) {
     const records: Array<Buffer> = []
     const recordBlocks: Array<WantedBlock> = []
     let partitionBytes = 0
-    let errorCode: number = KAFKA.NONE
+    let { errorCode } = each
     for (const [index, run] of runs.entries()) {
       const runBytes = loaded.get(run)
       if (runBytes === undefined) {

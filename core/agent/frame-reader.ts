@@ -14,6 +14,7 @@ import { assert } from "#core/model/assert.ts"
 import { type FramePool, POOLED_BYTES_MAX } from "./frame-pool.ts"
 
 export interface FrameReaderOptions {
+  /** Read anew for each frame. */
   readonly frameBytesMax: number
   /** Where frames' memory comes from; who gets the frame gives it back. */
   readonly pool: FramePool

@@ -12,6 +12,7 @@ import { type Settings } from "#core/config/settings.ts"
 import { type Metrics } from "#core/telemetry/metrics.ts"
 import { type ByteBudget } from "./byte-budget.ts"
 import { type RequestHandles } from "./connection.ts"
+import { type IndexPages } from "./index-pages.ts"
 import { type ProducerIds } from "./producer-ids.ts"
 import { type RunReader } from "./run-reader.ts"
 import { type SegmentBuffer } from "./segment-buffer.ts"
@@ -22,6 +23,7 @@ export interface AgentServices {
   readonly cluster: ClusterView["Service"]
   readonly buffer: SegmentBuffer["Service"]
   readonly runs: RunReader["Service"]
+  readonly pages: IndexPages["Service"]
   readonly producerIds: ProducerIds
   readonly entropy: Entropy["Service"]
   readonly clock: Clock.Clock

@@ -16,7 +16,9 @@ const BY_VERDICT: Readonly<Record<Verdict, number>> = {
   unknownTopic: KAFKA.UNKNOWN_TOPIC_OR_PARTITION,
   unknownPartition: KAFKA.UNKNOWN_TOPIC_OR_PARTITION,
   // Nothing was appended and a retry is a new segment.
-  tooLate: KAFKA.NOT_ENOUGH_REPLICAS
+  tooLate: KAFKA.NOT_ENOUGH_REPLICAS,
+  // Nothing was appended so far, but another delivery of the command may yet be.
+  clockAhead: KAFKA.NOT_ENOUGH_REPLICAS_AFTER_APPEND
 }
 
 export const errorOfVerdict = (verdict: Verdict): number => BY_VERDICT[verdict]

@@ -12,7 +12,10 @@ export class RequestBudget {
   readonly #small: ByteBudget
   readonly #large: ByteBudget
 
-  constructor(bytesMax: number) {
+  readonly #requestBytesSmall: number
+
+  constructor(bytesMax: number, requestBytesSmall: number = limits.requestBytesSmall) {
+    this.#requestBytesSmall = requestBytesSmall
     const smallBytes = Math.floor(bytesMax / 4)
     this.#small = new ByteBudget(smallBytes)
     this.#large = new ByteBudget(bytesMax - smallBytes)
@@ -46,6 +49,6 @@ export class RequestBudget {
   }
 
   #of(bytes: number): ByteBudget {
-    return bytes <= limits.requestBytesSmall ? this.#small : this.#large
+    return bytes <= this.#requestBytesSmall ? this.#small : this.#large
   }
 }

@@ -6,8 +6,6 @@
  *   and the request bill is bounded.
  * - Segments are written in parallel and committed strictly in the order of their sealing: an idempotent producer's batches
  *   reach the log in the order of arrival, whatever bucket was faster.
- * - Where the log does not know a producer yet, it cannot see to the order of its batches: what comes behind a lost batch is
- *   lost with it (producer-order.ts), and a segment waits for the outcome of those before it that hold the same producer.
  * - Nothing is answered before its entry is settled (invariant 5). A segment that missed its quorum is never committed; its
  *   id is never used again.
  */
@@ -19,13 +17,12 @@ import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { type QuorumNotReached, SegmentStore } from "#core/ports/segment-store.ts"
+import { LostBatches } from "./lost-batches.ts"
 import { type SealedSegment, SegmentBuilder } from "#core/segment/segment-builder.ts"
-import { ProducerOrder, type ProducerPlace, type Sequence } from "./producer-order.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
 
 export interface PendingBatch {
   readonly topicId: string
-  readonly topicName: string
   readonly partition: number
   readonly timestampType: "create" | "append"
   /** Must not change until it is released. */
@@ -56,8 +53,6 @@ export class SegmentBuffer extends Context.Service<
   {
     /** Adds the batches, in order. Synchronous. */
     readonly append: (batches: ReadonlyArray<PendingBatch>, listener: AppendListener) => void
-    /** A batch that was refused before it came here, and will come again: what comes behind it must wait for it. */
-    readonly refused: (place: ProducerPlace, batch: Sequence) => void
   }
 >()("meridian/core/agent/SegmentBuffer") {
   static readonly layer = (options: SegmentBufferOptions) => Layer.effect(SegmentBuffer, make(options))
@@ -85,8 +80,6 @@ interface OpenSegment {
   readonly waiting: Array<Waiting>
   /** Why it must not be committed: a segment in front of it failed, and holds an earlier batch of one of its producers. */
   doom: BatchFailure | undefined
-  /** Done once all who wait on it are told. */
-  readonly settled: Deferred.Deferred<void>
 }
 
 type UnackedCommit = Omit<CommitSegment, "ackedBuckets">
@@ -97,12 +90,7 @@ interface Turn {
   readonly submitted: Deferred.Deferred<void>
 }
 
-const open = (): OpenSegment => ({
-  builder: new SegmentBuilder(),
-  waiting: [],
-  doom: undefined,
-  settled: Deferred.makeUnsafe()
-})
+const open = (): OpenSegment => ({ builder: new SegmentBuilder(), waiting: [], doom: undefined })
 
 interface BufferState {
   readonly options: SegmentBufferOptions
@@ -110,8 +98,6 @@ interface BufferState {
   readonly log: CommitLog["Service"]
   readonly entropy: Entropy["Service"]
   readonly metrics: Metrics["Service"]
-  readonly clock: Clock.Clock
-  readonly order: ProducerOrder
   readonly scope: Scope.Scope
   /** Open while there is something to flush. */
   readonly something: Latch.Latch
@@ -128,6 +114,7 @@ interface BufferState {
   readonly closedEarly: Array<OpenSegment>
   current: OpenSegment
   previous: Turn
+  readonly lost: LostBatches
 }
 
 const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
@@ -139,8 +126,6 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
     log: yield* CommitLog,
     entropy: yield* Entropy,
     metrics: yield* Metrics,
-    clock: yield* Clock.Clock,
-    order: new ProducerOrder(),
     scope: yield* Effect.scope,
     something: yield* Latch.make(false),
     full: yield* Latch.make(false),
@@ -150,14 +135,12 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
     flying: new Set(),
     closedEarly: [],
     current: open(),
-    previous: first
+    previous: first,
+    lost: new LostBatches()
   }
   yield* state.metrics.observe("segmentsInFlight", () => [{ value: state.inFlight }])
   yield* Effect.forkScoped(flushForever(state))
-  return SegmentBuffer.of({
-    append: (batches, listener) => append(state, batches, listener),
-    refused: (place, batch) => state.order.lost(place, batch, state.clock.currentTimeMillisUnsafe())
-  })
+  return SegmentBuffer.of({ append: (batches, listener) => append(state, batches, listener) })
 })
 
 const append = (state: BufferState, batches: ReadonlyArray<PendingBatch>, listener: AppendListener): void => {
@@ -165,9 +148,10 @@ const append = (state: BufferState, batches: ReadonlyArray<PendingBatch>, listen
   const group: Group = { outcomes: [], unsettled: batches.length, unreleased: batches.length, listener }
   for (let index = 0; index < batches.length; index++) {
     const batch = batches[index]!
-    if (isBehindGap(state, batch)) {
-      settleOne({ group, index, batch }, behindGap())
-      releaseOne(group)
+    if (state.lost.isBehindLost(batch, state.log.fold)) {
+      group.outcomes[index] = behindLost()
+      group.unsettled--
+      group.unreleased--
       continue
     }
     if (state.current.builder.byteLength >= state.options.segmentBytes || state.current.doom !== undefined) {
@@ -179,33 +163,14 @@ const append = (state: BufferState, batches: ReadonlyArray<PendingBatch>, listen
     }
     state.current.waiting.push({ group, index, batch })
   }
+  if (group.unsettled === 0) listener.settled(group.outcomes)
+  if (group.unreleased === 0) listener.released()
+  if (state.current.builder.isEmpty && state.closedEarly.length === 0) return
   if (state.closedEarly.length > 0 || state.current.builder.byteLength >= state.options.segmentBytes) {
     state.full.openUnsafe()
   }
-  if (!state.current.builder.isEmpty || state.closedEarly.length > 0) state.something.openUnsafe()
+  state.something.openUnsafe()
 }
-
-/** One that was refused before may have been named otherwise. */
-const isBehindGap = ({ order, clock }: BufferState, batch: PendingBatch): boolean => {
-  const { summary, topicName } = batch
-  if (summary.producerId < 0 || order.gapCount === 0) return false
-  const place = placeOf(batch)
-  const nowMs = clock.currentTimeMillisUnsafe()
-  return order.isBehindGap(place, summary, nowMs) || order.isBehindGap({ ...place, topic: topicName }, summary, nowMs)
-}
-
-const behindGap = (): CommitLogError =>
-  new CommitLogError({
-    reason: "Unavailable",
-    outcome: "definite",
-    cause: new Error("an earlier batch of the same producer was not committed")
-  })
-
-const placeOf = ({ topicId, partition, summary }: PendingBatch): ProducerPlace => ({
-  producerId: summary.producerId,
-  topic: topicId,
-  partition
-})
 
 const closeEarly = (state: BufferState): void => {
   state.closedEarly.push(state.current)
@@ -266,7 +231,6 @@ const flushInTurn = (state: BufferState, segment: OpenSegment, turns: Turns): Ef
         state.inFlight--
         state.flying.delete(segment)
         state.room.openUnsafe()
-        Deferred.doneUnsafe(segment.settled, Effect.void)
         // Where it had no turn, whoever waits for it waits for the one in front instead.
         Deferred.doneUnsafe(turns.turn.submitted, Deferred.await(turns.before.submitted))
       })
@@ -292,7 +256,8 @@ const flush = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegm
       runs: sealed.runs
     }
   })
-  settle(state, segment.waiting, (ticket) => {
+  yield* tellRefused(state, segment, { verdict: answer.runs[0]?.[0]?.verdict, segmentId, createdAtMs })
+  settle(segment.waiting, (ticket) => {
     const slot = sealed.slotOf(ticket)
     return answer.runs[slot.run]![slot.batch]!
   })
@@ -318,7 +283,6 @@ const writeAndCommit = Effect.fnUntraced(function* (
   const { ackedBuckets } = yield* state.store.write(unacked, sealed.chunks, released)
   const writtenMs = yield* Clock.currentTimeMillis
   yield* Deferred.await(before.submitted)
-  yield* awaitUnknownProducers(state, segment)
   if (segment.doom !== undefined) return yield* segment.doom
   // Started at once: the log orders commands by the order of the calls, so the next segment may follow from here on.
   const command: CommitSegment = { ...unacked, ackedBuckets }
@@ -334,41 +298,53 @@ const writeAndCommit = Effect.fnUntraced(function* (
   return answer
 })
 
-/** Segments before it that are not settled, and hold batches of a producer that only they can make known to the log. */
-const awaitUnknownProducers = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment) {
-  const unknown = producersOf(segment, (place) => !state.order.isKnown(place))
-  if (unknown.size === 0) return
-  for (const earlier of state.flying) {
-    if (earlier === segment) return
-    if (intersects(producersOf(earlier), unknown)) yield* Deferred.await(earlier.settled)
-  }
-})
-
-const intersects = (left: ReadonlySet<string>, right: ReadonlySet<string>): boolean => {
-  for (const each of left) if (right.has(each)) return true
-  return false
-}
-
 /** A failed segment answers all who wait on it. */
 const failed = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment, error: BatchFailure) {
   state.metrics.counters.segmentsFailed++
   doomFollowers(state, segment)
   yield* tellFailure(state, segment, error)
-  settle(state, segment.waiting, () => error)
+  settle(segment.waiting, () => error)
 })
 
-/** Clients try again and again: one event a while says it for all. */
-const tellFailure = Effect.fnUntraced(function* ({ told }: BufferState, segment: OpenSegment, error: BatchFailure) {
-  const nowMs = yield* Clock.currentTimeMillis
+/** Clients try again and again: one event a while says it for all. Undefined where nothing is to be said now. */
+const turnToTell = ({ told }: BufferState, nowMs: number): { readonly othersSinceLast: number } | undefined => {
   if (nowMs - told.atMs < limits.segmentFailureToldMs) {
     told.untold++
-    return
+    return undefined
   }
   const { untold } = told
   told.atMs = nowMs
   told.untold = 0
-  const batches = segment.waiting.length
-  yield* Effect.logWarning("segment not committed", { error: error.message, batches, othersSinceLast: untold })
+  return { othersSinceLast: untold }
+}
+
+const tellFailure = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment, error: BatchFailure) {
+  const turn = turnToTell(state, yield* Clock.currentTimeMillis)
+  if (turn === undefined) return
+  yield* Effect.logWarning("segment not committed", { error: error.message, batches: segment.waiting.length, ...turn })
+})
+
+/** Verdicts on a whole segment: clocks disagree, or this agent stood still. Someone must look. */
+const REFUSALS: Partial<Record<Verdict, string>> = {
+  clockAhead:
+    "segment refused: it was created in the sequencer's future; this agent's clock is ahead, or the sequencer's behind",
+  tooLate:
+    "segment refused: it is too old; this agent's clock is behind, the sequencer's ahead, or this agent stood still"
+}
+
+const tellRefused = Effect.fnUntraced(function* (
+  state: BufferState,
+  segment: OpenSegment,
+  what: { readonly verdict: Verdict | undefined; readonly segmentId: string; readonly createdAtMs: number }
+) {
+  const refusal = what.verdict === undefined ? undefined : REFUSALS[what.verdict]
+  if (refusal === undefined) return
+  state.metrics.counters.segmentsRefused++
+  doomFollowers(state, segment)
+  const turn = turnToTell(state, yield* Clock.currentTimeMillis)
+  if (turn === undefined) return
+  const { segmentId, createdAtMs } = what
+  yield* Effect.logError(refusal, { segmentId, createdAtMs, batches: segment.waiting.length, ...turn })
 })
 
 /**
@@ -376,62 +352,48 @@ const tellFailure = Effect.fnUntraced(function* ({ told }: BufferState, segment:
  * not known may begin anywhere; the first, sent again, would then be out of order for ever. So what was handed in behind a
  * lost batch by the same producer is lost as well, surely and retriably, and comes again in order.
  */
+const behindLost = (): CommitLogError =>
+  new CommitLogError({
+    reason: "Unavailable",
+    outcome: "definite",
+    cause: new Error("an earlier batch of the same producer was not committed")
+  })
+
 const doomFollowers = (state: BufferState, lost: OpenSegment): void => {
+  for (const { batch } of lost.waiting) state.lost.add(batch)
   const producers = producersOf(lost)
   if (producers.size === 0) return
   let isBehind = false
   for (const segment of [...state.flying, ...state.closedEarly, state.current]) {
     const isConcerned = isBehind && segment.doom === undefined
-    if (isConcerned && intersects(producersOf(segment), producers)) segment.doom = behindGap()
+    if (isConcerned && [...producersOf(segment)].some((producer) => producers.has(producer))) {
+      segment.doom = behindLost()
+    }
     if (segment === lost) isBehind = true
   }
 }
 
-const producersOf = (
-  { waiting }: OpenSegment,
-  isWanted: (place: ProducerPlace) => boolean = () => true
-): Set<string> => {
+const producersOf = ({ waiting }: OpenSegment): Set<string> => {
   const producers = new Set<string>()
   for (const { batch } of waiting) {
     const { producerId } = batch.summary
-    if (producerId >= 0 && isWanted(placeOf(batch))) {
-      producers.add(`${producerId}/${batch.topicId}/${batch.partition}`)
-    }
+    if (producerId >= 0) producers.add(`${producerId}/${batch.topicId}/${batch.partition}`)
   }
   return producers
 }
 
-const settle = (
-  state: BufferState,
-  waiting: ReadonlyArray<Waiting>,
-  outcomeOf: (ticket: number) => BatchOutcome
-): void => {
-  const nowMs = state.clock.currentTimeMillisUnsafe()
-  // What follows on a lost batch must not come before it is known as lost: first all are noted, then all are told.
-  for (let ticket = 0; ticket < waiting.length; ticket++) noteOutcome(state, waiting[ticket]!, outcomeOf(ticket), nowMs)
-  for (let ticket = 0; ticket < waiting.length; ticket++) settleOne(waiting[ticket]!, outcomeOf(ticket))
-}
-
-const noteOutcome = (state: BufferState, { batch }: Waiting, outcome: BatchOutcome, nowMs: number): void => {
-  if (batch.summary.producerId < 0) return
-  if ("_tag" in outcome || COMES_AGAIN.has(outcome.verdict)) state.order.lost(placeOf(batch), batch.summary, nowMs)
-  else if (outcome.verdict === "accepted" || outcome.verdict === "duplicate") state.order.settled(placeOf(batch))
-}
-
-/** Verdicts after which a producer sends a batch again though the log does not know it. */
-const COMES_AGAIN: ReadonlySet<Verdict> = new Set<Verdict>(["unknownTopic", "unknownPartition", "tooLate"])
-
-const settleOne = ({ group, index }: Waiting, outcome: BatchOutcome): void => {
-  group.outcomes[index] = outcome
-  group.unsettled--
-  if (group.unsettled === 0) group.listener.settled(group.outcomes)
+const settle = (waiting: ReadonlyArray<Waiting>, outcomeOf: (ticket: number) => BatchOutcome): void => {
+  for (let ticket = 0; ticket < waiting.length; ticket++) {
+    const { group, index } = waiting[ticket]!
+    group.outcomes[index] = outcomeOf(ticket)
+    group.unsettled--
+    if (group.unsettled === 0) group.listener.settled(group.outcomes)
+  }
 }
 
 const release = (waiting: ReadonlyArray<Waiting>): void => {
-  for (const { group } of waiting) releaseOne(group)
-}
-
-const releaseOne = (group: Group): void => {
-  group.unreleased--
-  if (group.unreleased === 0) group.listener.released()
+  for (const { group } of waiting) {
+    group.unreleased--
+    if (group.unreleased === 0) group.listener.released()
+  }
 }

@@ -7,7 +7,7 @@ export class ClientError extends Schema.TaggedError<ClientError>()("ClientError"
     "Unreachable",
     /** The connection ended, by either side. */
     "Closed",
-    /** No answer in time. The connection is closed: answers come in order, so the later ones would wait too. */
+    /** No answer in time; ConnectOptions.onTimeout says what becomes of the connection. */
     "TimedOut",
     /** Too many requests wait on this connection. */
     "Overloaded",

@@ -13,7 +13,7 @@ import { errorCodes, errorName } from "#core/protocol/error-codes.ts"
 import { ProtocolError } from "#core/protocol/protocol-error.ts"
 import { type Api, type RequestInput, type ResponseOf, type VersionRange } from "#core/protocol/schema.ts"
 import { ClientError } from "./client-error.ts"
-import { RequestPipeline, type Slot } from "./request-pipeline.ts"
+import { type PipelineBounds, RequestPipeline, type Slot } from "./request-pipeline.ts"
 
 const CLIENT_SOFTWARE = { clientSoftwareName: "meridian", clientSoftwareVersion: "1" }
 
@@ -23,6 +23,26 @@ export interface ConnectOptions {
   readonly clientId: string
   /** Cut to limits.clientRequestTimeoutMs. A fetch that waits on the server's side must fit into it. */
   readonly requestTimeoutMs?: number
+  /** Otherwise those of the section "Kafka client" of limits. */
+  readonly bounds?: PipelineBounds
+  /**
+   * What becomes of the connection when a request had no answer in its time. It is closed, because answers come in order,
+   * so that later ones wait too; or only where it is stuck (RequestPipeline.isStuckAt).
+   */
+  readonly onTimeout?: "close" | "close-if-stuck"
+}
+
+export interface RequestOptions {
+  /** Instead of the connection's own. */
+  readonly timeoutMs?: number
+}
+
+/** A request that was handed over. */
+export interface Asked<A extends Api> {
+  /** To be waited for once; nobody else watches the request's time. */
+  readonly answer: Effect.Effect<ResponseOf<A>, ClientError>
+  /** Nobody will wait for the answer. */
+  readonly abandon: () => void
 }
 
 export interface Connection {
@@ -34,10 +54,26 @@ export interface Connection {
   readonly request: <A extends Api>(
     api: A,
     version: number,
-    body: RequestInput<A>
+    body: RequestInput<A>,
+    options?: RequestOptions
   ) => Effect.Effect<ResponseOf<A>, ClientError>
+  /** The same, begun now: a caller who must keep an order need not wait for a fiber to run. */
+  readonly ask: <A extends Api>(api: A, version: number, body: RequestInput<A>, options?: RequestOptions) => Asked<A>
   /** For what is never answered (Produce with acks 0): ends when it was handed to the socket. */
   readonly send: <A extends Api>(api: A, version: number, body: RequestInput<A>) => Effect.Effect<void, ClientError>
+  /** Why it is over, undefined while it is not. */
+  readonly fault: () => ClientError | undefined
+  /** Calls back once when it is over, at once where it is. Returns what takes the listener away. */
+  readonly onFault: (listener: (fault: ClientError) => void) => () => void
+  /** Ends it before its scope does. */
+  readonly close: (why: string) => void
+}
+
+const BOUNDS: PipelineBounds = {
+  requestsInFlight: limits.clientRequestsInFlight,
+  requestsQueued: limits.clientRequestsQueued,
+  requestBytesMax: limits.requestBytesMax,
+  answerBytesMax: limits.clientAnswerBytesMax
 }
 
 /** Connects and learns the other side's versions. The connection ends with the scope. */
@@ -51,15 +87,25 @@ export const connect = Effect.fn("Client.connect")(function* (
     connector.connect({ host, port }),
     (cause) => new ClientError({ reason: "Unreachable", outcome: "definite", peer, operation: "connect", cause })
   )
-  const pipeline = new RequestPipeline(transport, peer, clientId)
+  const pipeline = new RequestPipeline({ transport, peer, clientId, bounds: options.bounds ?? BOUNDS })
   yield* Effect.addFinalizer(() => Effect.sync(() => pipeline.fail("Closed", "its scope ended")))
-  const timeoutMs = Math.min(options.requestTimeoutMs ?? limits.clientRequestTimeoutMs, limits.clientRequestTimeoutMs)
-  const apiVersions = yield* negotiate(pipeline, timeoutMs)
+  const onTimeout = options.onTimeout ?? "close"
+  const timeoutMsOf = (wantedMs: number | undefined): number =>
+    Math.min(wantedMs ?? options.requestTimeoutMs ?? limits.clientRequestTimeoutMs, limits.clientRequestTimeoutMs)
+  const askFor = (request: Call, wantedMs: number | undefined): Asked<Api> =>
+    ask(pipeline, { ...request, timeoutMs: timeoutMsOf(wantedMs), onTimeout })
+  const apiVersions = yield* negotiate(pipeline, timeoutMsOf(undefined))
   return {
     apiVersions,
     versionOf: (api, versionMax) => versionOf({ apiVersions, peer, api, versionMax: versionMax ?? api.versionMax }),
-    request: (api, version, body) => call(pipeline, timeoutMs, { api, version, body, expects: "answer" }) as never,
-    send: (api, version, body) => Effect.asVoid(call(pipeline, timeoutMs, { api, version, body, expects: "nothing" }))
+    request: (api, version, body, how) =>
+      Effect.suspend(() => askFor({ api, version, body, expects: "answer" }, how?.timeoutMs).answer) as never,
+    ask: (api, version, body, how) => askFor({ api, version, body, expects: "answer" }, how?.timeoutMs) as never,
+    send: (api, version, body) =>
+      Effect.asVoid(Effect.suspend(() => askFor({ api, version, body, expects: "nothing" }, undefined).answer)),
+    fault: () => pipeline.fault,
+    onFault: (listener) => pipeline.onFault(listener),
+    close: (why) => pipeline.fail("Closed", why)
   }
 })
 
@@ -70,44 +116,54 @@ interface Call {
   readonly expects: Slot["expects"]
 }
 
-const call = (pipeline: RequestPipeline, timeoutMs: number, request: Call): Effect.Effect<unknown, ClientError> =>
-  Effect.suspend(() => {
-    const { api, version, body, expects } = request
-    const { peer } = pipeline
-    const operation = `${api.name} v${version}`
-    let queued: Slot | ClientError
-    try {
-      queued = pipeline.enqueue(api, version, body, expects)
-    } catch (cause) {
-      if (!(cause instanceof ProtocolError)) throw cause
-      const reason = cause.reason === "unsupported-version" ? "UnsupportedVersion" : "Unencodable"
-      return Effect.fail(new ClientError({ reason, outcome: "definite", peer, operation, cause }))
-    }
-    if (queued instanceof ClientError) return Effect.fail(queued)
-    const slot = queued
-    const answer = Effect.onInterrupt(Deferred.await(slot.answered), () => Effect.sync(() => pipeline.abandon(slot)))
-    return Effect.timeoutOrElse(answer, {
+interface TimedCall extends Call {
+  readonly timeoutMs: number
+  readonly onTimeout: NonNullable<ConnectOptions["onTimeout"]>
+}
+
+const ask = (pipeline: RequestPipeline, request: TimedCall): Asked<Api> => {
+  const { api, version, body, expects, timeoutMs } = request
+  const { peer } = pipeline
+  const operation = `${api.name} v${version}`
+  let queued: Slot | ClientError
+  try {
+    queued = pipeline.enqueue(api, version, body, expects)
+  } catch (cause) {
+    if (!(cause instanceof ProtocolError)) throw cause
+    const reason = cause.reason === "unsupported-version" ? "UnsupportedVersion" : "Unencodable"
+    queued = new ClientError({ reason, outcome: "definite", peer, operation, cause })
+  }
+  if (queued instanceof ClientError) return { answer: Effect.fail(queued), abandon: () => {} }
+  const slot = queued
+  const abandon = (): void => pipeline.abandon(slot)
+  const answer = Effect.timeoutOrElse(
+    Effect.onInterrupt(Deferred.await(slot.answered), () => Effect.sync(abandon)),
+    {
       duration: timeoutMs,
       orElse: () => {
         const cause = `no answer to ${operation} within ${timeoutMs} ms`
-        pipeline.fail("TimedOut", cause)
+        if (request.onTimeout === "close" || pipeline.isStuckAt(slot)) pipeline.fail("TimedOut", cause)
         const outcome = slot.wasSent ? "indefinite" : "definite"
         return Effect.fail(new ClientError({ reason: "TimedOut", outcome, peer, operation, cause }))
       }
-    })
-  })
+    }
+  )
+  return { answer: answer as Effect.Effect<never, ClientError>, abandon }
+}
 
 /** Asks in our newest version; one that the other side does not know is answered in version 0, with its own range. */
 const negotiate = Effect.fnUntraced(function* (pipeline: RequestPipeline, timeoutMs: number) {
-  const ask = (version: number) =>
-    call(pipeline, timeoutMs, { api: ApiVersions, version, body: CLIENT_SOFTWARE, expects: "answer" }) as Effect.Effect<
+  const askIn = (version: number) => {
+    const request = { api: ApiVersions, version, body: CLIENT_SOFTWARE, expects: "answer" } as const
+    return ask(pipeline, { ...request, timeoutMs, onTimeout: "close" }).answer as Effect.Effect<
       ResponseOf<typeof ApiVersions>,
       ClientError
     >
-  let answer = yield* ask(ApiVersions.versionMax)
+  }
+  let answer = yield* askIn(ApiVersions.versionMax)
   if (answer.errorCode === errorCodes.UNSUPPORTED_VERSION) {
     const theirs = answer.apiKeys.find(({ apiKey }) => apiKey === ApiVersions.key)?.maxVersion ?? 0
-    answer = yield* ask(Math.max(0, Math.min(theirs, ApiVersions.versionMax)))
+    answer = yield* askIn(Math.max(0, Math.min(theirs, ApiVersions.versionMax)))
   }
   if (answer.errorCode !== errorCodes.NONE) {
     const cause = `the peer answers ${errorName(answer.errorCode)}`

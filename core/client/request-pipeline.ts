@@ -2,16 +2,16 @@
  * The requests of one client connection: sent in the order of the calls, answered in that order.
  *
  * Invariants: each request is completed exactly once, with its own answer or with an error that says whether it may
- * have taken effect; at most limits.clientRequestsInFlight are unanswered and limits.clientRequestsQueued wait; after
- * the first fault (a malformed or foreign answer, a timeout, the end of the connection) nothing is sent or answered any
- * more. A caller that no longer waits changes nothing: its answer is dropped when it comes.
+ * have taken effect; what is unanswered and what waits is bounded (PipelineBounds); after the first fault (a malformed
+ * or foreign answer, a timeout, the end of the connection) nothing is sent or answered any more. A caller that no longer
+ * waits changes nothing: its answer is dropped when it comes.
  */
 import { Deferred, Effect } from "effect"
 import { assert } from "#core/model/assert.ts"
-import { limits } from "#core/model/limits.ts"
 import { type Transport } from "#core/ports/network.ts"
-import { decodeCorrelationId, decodeResponse, encodeRequest } from "#core/protocol/frame.ts"
+import { decodeCorrelationId, decodeResponse, encodeRequest, LENGTH_PREFIX_BYTES } from "#core/protocol/frame.ts"
 import { type Encoded } from "#core/protocol/message-codec.ts"
+import { ProtocolError } from "#core/protocol/protocol-error.ts"
 import { type Api } from "#core/protocol/schema.ts"
 import { AnswerReader } from "./answer-reader.ts"
 import { ClientError } from "./client-error.ts"
@@ -27,12 +27,26 @@ export interface Slot {
   state: "queued" | "sent" | "abandoned" | "done"
   /** Whether it may have taken effect. */
   wasSent: boolean
+  /** Answers that had come on its connection when it was asked. */
+  readonly answersBefore: number
 }
 
 const IGNORE = (): void => {}
 
+export interface PipelineBounds {
+  /** Requests sent and not yet answered; further ones wait. */
+  readonly requestsInFlight: number
+  /** Requests that wait to be sent; above it they are refused at once. */
+  readonly requestsQueued: number
+  /** Longest request frame that is sent; a longer one is refused at once. */
+  readonly requestBytesMax: number
+  /** Longest answer that is read; a longer one closes the connection. */
+  readonly answerBytesMax: number
+}
+
 export class RequestPipeline {
   readonly peer: string
+  readonly #bounds: PipelineBounds
   readonly #clientId: string
   readonly #transport: Transport
   readonly #reader: AnswerReader
@@ -41,13 +55,23 @@ export class RequestPipeline {
   #correlationId = 0
   #isFull = false
   #fault: ClientError | undefined
+  readonly #onFault = new Set<(fault: ClientError) => void>()
+  /** Counts answers. */
+  #answers = 0
 
-  constructor(transport: Transport, peer: string, clientId: string) {
-    this.peer = peer
-    this.#clientId = clientId
+  constructor(options: {
+    readonly transport: Transport
+    readonly peer: string
+    readonly clientId: string
+    readonly bounds: PipelineBounds
+  }) {
+    const { transport } = options
+    this.peer = options.peer
+    this.#clientId = options.clientId
+    this.#bounds = options.bounds
     this.#transport = transport
     this.#reader = new AnswerReader({
-      frameBytesMax: limits.clientAnswerBytesMax,
+      frameBytesMax: options.bounds.answerBytesMax,
       onFrame: (frame) => this.#answer(frame),
       onInvalid: (bytes) => this.fail("Malformed", `an answer announces ${bytes} bytes`)
     })
@@ -67,15 +91,31 @@ export class RequestPipeline {
   /** Encodes and queues a request; throws ProtocolError where its body cannot be encoded. */
   enqueue(api: Api, version: number, body: unknown, expects: Slot["expects"]): Slot | ClientError {
     if (this.#fault !== undefined) return this.#errorOf("Closed", "definite", `${api.name} v${version}`, this.#fault)
-    if (this.#queued.length >= limits.clientRequestsQueued) {
+    if (this.#queued.length >= this.#bounds.requestsQueued) {
       const cause = `${this.#queued.length} requests wait already`
       return this.#errorOf("Overloaded", "definite", `${api.name} v${version}`, cause)
     }
     const correlationId = this.#correlationId
     const encoded = encodeRequest({ api, version, correlationId, clientId: this.#clientId, body: body as never })
+    const frameBytes = encoded.byteLength - LENGTH_PREFIX_BYTES
+    if (frameBytes > this.#bounds.requestBytesMax) {
+      const problem = `a frame of ${frameBytes} bytes; at most ${this.#bounds.requestBytesMax} are sent`
+      const message = `${api.name}Request`
+      throw new ProtocolError({ reason: "unencodable", message, version, field: "", offset: -1, problem })
+    }
     this.#correlationId = (correlationId + 1) & 0x7fffffff
     const answered = Deferred.makeUnsafe<unknown, ClientError>()
-    const slot: Slot = { api, version, correlationId, encoded, answered, expects, state: "queued", wasSent: false }
+    const slot: Slot = {
+      api,
+      version,
+      correlationId,
+      encoded,
+      answered,
+      expects,
+      state: "queued",
+      wasSent: false,
+      answersBefore: this.#answers
+    }
     this.#queued.push(slot)
     this.#send()
     return slot
@@ -85,6 +125,25 @@ export class RequestPipeline {
   abandon(slot: Slot): void {
     if (slot.state === "queued") this.#queued = this.#queued.filter((queued) => queued !== slot)
     slot.state = "abandoned"
+  }
+
+  /**
+   * Whether the connection is stuck, when a request that nobody waits for any more has had no answer in its time: since it
+   * was asked no answer came at all, and whoever asked before it has given up as well. Otherwise the others may still be
+   * answered.
+   */
+  isStuckAt(slot: Slot): boolean {
+    if (this.#answers !== slot.answersBefore) return false
+    const at = this.#sent.indexOf(slot)
+    const before = at < 0 ? this.#sent : this.#sent.slice(0, at)
+    return before.every(({ state }) => state === "abandoned")
+  }
+
+  /** Calls back once with why the connection is over, at once where it is. Returns what takes the listener away. */
+  onFault(listener: (fault: ClientError) => void): () => void {
+    if (this.#fault !== undefined) listener(this.#fault)
+    else this.#onFault.add(listener)
+    return () => void this.#onFault.delete(listener)
   }
 
   /**
@@ -108,10 +167,13 @@ export class RequestPipeline {
       this.#complete(slot, Effect.fail(this.#errorOf("Closed", "indefinite", nameOf(slot), fault)))
     for (const slot of queued)
       this.#complete(slot, Effect.fail(this.#errorOf("Closed", "definite", nameOf(slot), fault)))
+    const listeners = [...this.#onFault]
+    this.#onFault.clear()
+    for (const listener of listeners) listener(fault)
   }
 
   #send(): void {
-    while (!this.#isFull && this.#sent.length < limits.clientRequestsInFlight && this.#queued.length > 0) {
+    while (!this.#isFull && this.#sent.length < this.#bounds.requestsInFlight && this.#queued.length > 0) {
       const slot = this.#queued.shift()!
       slot.state = "sent"
       slot.wasSent = true
@@ -136,6 +198,7 @@ export class RequestPipeline {
       this.#sent.unshift(slot)
       return this.fail("Malformed", cause)
     }
+    this.#answers++
     this.#complete(slot, Effect.succeed(body))
     this.#send()
   }

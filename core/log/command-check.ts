@@ -12,6 +12,8 @@ import { type BatchSummary, type Command, type CommitSegment, type CreateTopic, 
 
 const SEQUENCE_MAX = 0x7fffffff
 const EPOCH_MAX = 0x7fff
+/** An entry holds it plus one. */
+const PRODUCER_ID_MAX = Number.MAX_SAFE_INTEGER - 1
 
 /** What an entry takes for itself: version, dictionary counts, checksum, with room to spare. */
 const ENTRY_BASE_BYTES = 64
@@ -38,6 +40,8 @@ export const assertCommand = (command: Command): void => {
       return assertPartitions(command.partitions)
     case "allocate-producer-ids":
       return
+    case "materialized":
+      return assertCount(command.throughSeq, "throughSeq")
   }
 }
 
@@ -84,6 +88,7 @@ const assertCommitSegment = (command: CommitSegment): void => {
   assertCount(command.createdAtMs, "createdAtMs")
   assert(command.createdAtMs <= limits.timestampMsMax, "createdAtMs is no time")
   assertCount(command.segmentBytes, "segmentBytes")
+  assert(command.blockOffsets.length <= limits.segmentBlocksMax, `${command.blockOffsets.length} blocks of a segment`)
   let blockBefore = 0
   for (const blockOffset of command.blockOffsets) {
     assertCount(blockOffset, "blockOffsets")
@@ -115,6 +120,7 @@ const assertBatch = (batch: BatchSummary): void => {
     return
   }
   assertCount(producerId, "producerId")
+  assert(producerId <= PRODUCER_ID_MAX, `producerId must be at most ${PRODUCER_ID_MAX}, got ${producerId}`)
   assert(Number.isInteger(producerEpoch) && producerEpoch >= 0 && producerEpoch <= EPOCH_MAX, "an epoch is an int16")
   assert(Number.isInteger(baseSequence) && baseSequence >= 0 && baseSequence <= SEQUENCE_MAX, "a sequence is an int32")
 }

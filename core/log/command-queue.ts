@@ -1,33 +1,33 @@
 /**
- * Commands that wait to be judged, in the order in which they were submitted.
+ * Commands that wait at the sequencer to be judged, in the order in which they came.
  *
- * Invariant: every submission is answered once: by the appender, by its deadline, or at the end. At most
- * limits.commandsQueued are queued; behind them limits.submitsWaiting wait for room, for limits.submitWaitMs; more are
- * refused at once. It reads no clock: time is given by the caller.
+ * Invariant: every submission is answered once, by the sequencer or at the end, unless whoever asked has gone
+ * (`withdraw`). At most limits.commandsQueued wait; more are refused.
  */
 import { limits } from "#core/model/limits.ts"
 import { type Command } from "./command.ts"
 import { commandBytesMax, entryBytesMaxOf } from "./command-check.ts"
-import { CommitLogError } from "./commit-log.ts"
+import { type CommitLogError } from "./commit-log.ts"
 import { type Answer } from "./judge.ts"
 
-export type Outcome = { readonly answer: Answer } | { readonly error: CommitLogError } | { readonly defect: unknown }
+export type Outcome =
+  /** Settled, by the entry of this seq. */
+  | { readonly kind: "answer"; readonly answer: Answer; readonly seq: number }
+  /** Not judged here, or judged in vain: send it (again) to whoever sequences. It may have taken effect all the same. */
+  | { readonly kind: "refused"; readonly why: "not-sequencer" | "overloaded" }
+  | { readonly kind: "failed"; readonly error: CommitLogError }
+  | { readonly kind: "defect"; readonly defect: unknown }
 
 export class Submission {
   readonly command: Command
   /** What its effects take in an entry, at most. */
   readonly bytesMax: number
-  /** When it gives up waiting for room, and when it gives up being settled. */
-  readonly roomDeadlineMs: number
-  readonly settleDeadlineMs: number
   private readonly resume: (outcome: Outcome) => void
   private isDone = false
 
-  constructor(command: Command, nowMs: number, resume: (outcome: Outcome) => void) {
+  constructor(command: Command, resume: (outcome: Outcome) => void) {
     this.command = command
     this.bytesMax = commandBytesMax(command)
-    this.roomDeadlineMs = nowMs + limits.submitWaitMs
-    this.settleDeadlineMs = nowMs + limits.commandSettleMs
     this.resume = resume
   }
 
@@ -51,75 +51,40 @@ export class Submission {
 
 export class CommandQueue {
   private queued: Array<Submission> = []
-  private waiting: Array<Submission> = []
 
   get size(): number {
-    return this.queued.length + this.waiting.length
+    return this.queued.length
   }
 
-  /** False where there is no room at all: the submission is not taken. */
+  /** False where there is no room: the submission is not taken. */
   offer(submission: Submission): boolean {
-    if (this.queued.length < limits.commandsQueued && this.waiting.length === 0) this.queued.push(submission)
-    else if (this.waiting.length < limits.submitsWaiting) this.waiting.push(submission)
-    else return false
+    if (this.queued.length >= limits.commandsQueued) return false
+    this.queued.push(submission)
     return true
   }
 
   /** The next for one entry, at least one unless nobody waits; they leave the queue. */
   take(): ReadonlyArray<Submission> {
-    // All that were queued may have run out of time, and only those that wait for room be left.
-    this.refill()
     const taken: Array<Submission> = []
     let bytes = 0
     let count = 0
     for (const submission of this.queued) {
       if (!submission.isOver) {
         const isFull = taken.length >= limits.commandsPerEntry
-        if (isFull || entryBytesMaxOf(bytes + submission.bytesMax) > limits.entryBytesMax) break
-        bytes += submission.bytesMax
+        const isTooLong = entryBytesMaxOf(bytes + submission.bytesMax) > limits.entryBytesMax
+        if (taken.length > 0 && (isFull || isTooLong)) break
         taken.push(submission)
+        bytes += submission.bytesMax
       }
       count += 1
     }
     this.queued.splice(0, count)
-    this.refill()
     return taken
   }
 
-  private refill(): void {
-    const room = limits.commandsQueued - this.queued.length
-    if (this.waiting.length > 0 && room > 0) this.queued.push(...this.waiting.splice(0, room))
-  }
-
-  /** Answers those whose time is over: they were surely not judged. */
-  expire(nowMs: number): void {
-    this.waiting = this.waiting.filter((submission) => {
-      if (submission.roomDeadlineMs > nowMs) return !submission.isOver
-      submission.end({ error: overloaded(`no room among ${limits.commandsQueued} for ${limits.submitWaitMs} ms`) })
-      return false
-    })
-    // All have the same time to wait, so the oldest go first.
-    let count = 0
-    while (count < this.queued.length && this.queued[count]!.settleDeadlineMs <= nowMs) {
-      this.queued[count]!.end({ error: notAppended() })
-      count += 1
-    }
-    if (count > 0) this.queued.splice(0, count)
-  }
-
-  endAll(error: CommitLogError): void {
-    for (const submission of this.queued.concat(this.waiting)) submission.end({ error })
+  endAll(outcome: Outcome): void {
+    const ended = this.queued
     this.queued = []
-    this.waiting = []
+    for (const submission of ended) submission.end(outcome)
   }
 }
-
-export const overloaded = (why: string): CommitLogError =>
-  new CommitLogError({ reason: "Overloaded", outcome: "definite", cause: new Error(`too many commands wait: ${why}`) })
-
-const notAppended = (): CommitLogError =>
-  new CommitLogError({
-    reason: "Unavailable",
-    outcome: "definite",
-    cause: new Error(`the commands before it were not settled within ${limits.commandSettleMs} ms`)
-  })

@@ -78,6 +78,8 @@ export interface CreateTopicAnswer {
 export interface DeleteTopic {
   readonly kind: "delete-topic"
   readonly topicId: Uuid
+  /** An earlier attempt may have taken effect: then a topic that is deleted already is answered as `deleted`. */
+  readonly mayBeDone: boolean
 }
 export interface DeleteTopicAnswer {
   readonly result: "deleted" | "unknown"
@@ -88,6 +90,8 @@ export interface CreatePartitions {
   readonly topicId: Uuid
   /** The new total. */
   readonly partitions: number
+  /** An earlier attempt may have taken effect: then a topic of just so many partitions is answered as `created`. */
+  readonly mayBeDone: boolean
 }
 export interface CreatePartitionsAnswer {
   readonly result: "created" | "unknown" | "not-more"
@@ -103,7 +107,23 @@ export interface AllocateProducerIdsAnswer {
   readonly count: number
 }
 
-export type Command = CommitSegment | CreateTopic | DeleteTopic | CreatePartitions | AllocateProducerIds
+/** The sequencer's own: the runs of entries up to this seq lie in index pages, so that folds may let go of them. */
+export interface MarkMaterialized {
+  readonly kind: "materialized"
+  readonly throughSeq: number
+}
+export interface MarkMaterializedAnswer {
+  /** `behind`: that was known already, or the seq is not settled yet. */
+  readonly result: "materialized" | "behind"
+}
+
+export type Command =
+  | CommitSegment
+  | CreateTopic
+  | DeleteTopic
+  | CreatePartitions
+  | AllocateProducerIds
+  | MarkMaterialized
 
 export interface AnswerByKind {
   readonly "commit-segment": CommitSegmentAnswer
@@ -111,5 +131,6 @@ export interface AnswerByKind {
   readonly "delete-topic": DeleteTopicAnswer
   readonly "create-partitions": CreatePartitionsAnswer
   readonly "allocate-producer-ids": AllocateProducerIdsAnswer
+  readonly materialized: MarkMaterializedAnswer
 }
 export type AnswerOf<C extends Command> = AnswerByKind[C["kind"]]

@@ -45,3 +45,6 @@ export class CommitLog extends Context.Service<
     readonly onFolded: (listener: (folded: Folded) => void) => () => void
   }
 >()("meridian/core/log/CommitLog") {}
+
+export const unavailable = (outcome: "definite" | "indefinite", cause: unknown): CommitLogError =>
+  new CommitLogError({ reason: "Unavailable", outcome, cause })

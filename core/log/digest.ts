@@ -1,5 +1,6 @@
 /**
- * A digest of a whole fold [pure]: equal on all agents that folded the same rows, however they came by them.
+ * A digest of a whole fold [pure]: equal on all agents that folded the same rows, however they came by them, also from a
+ * checkpoint.
  *
  * It covers everything that a later verdict, answer or fetch may depend on, also the order in which things will be
  * forgotten. It walks the whole state: for tests, drills and repair, not for a request.
@@ -11,10 +12,13 @@ import { type PartitionLog } from "./partition-log.ts"
 /** SHA-256 in hex. */
 export const digest = (fold: Fold): string => {
   const hash = createHash("sha256")
-  const { shard, seq, nonce, epoch, holder, materializedSeq, timeMs, clusterId, nextProducerId } = fold
-  add(hash, { shard, seq, nonce, epoch, holder, materializedSeq, timeMs, clusterId, nextProducerId })
+  const { shard, seq, nonce, epoch, holder, timeMs, clusterId, nextProducerId } = fold
+  add(hash, { shard, seq, nonce, epoch, holder, timeMs, clusterId, nextProducerId })
+  const { materializedSeq, materializedAtSeq, residentRuns } = fold
+  add(hash, { materializedSeq, materializedAtSeq, residentRuns })
   add(hash, [...fold.deletedTopicIds])
-  add(hash, [...fold.segments.segmentIds()])
+  add(hash, fold.segments.forgottenMs)
+  for (const remembered of fold.segments.inOrder()) add(hash, remembered)
   for (const topic of fold.topics()) {
     add(hash, [topic.topicId, topic.name, topic.createdAtMs, [...topic.configs], topic.partitions.length])
     for (const partition of topic.partitions) addPartition(hash, partition)
@@ -28,7 +32,8 @@ const add = (hash: Hash, value: unknown): void => {
 }
 
 const addPartition = (hash: Hash, partition: PartitionLog): void => {
-  add(hash, [partition.partition, partition.logStartOffset, partition.highWatermark, partition.runCount])
+  const { logStartOffset, residentOffset, highWatermark, runCount } = partition
+  add(hash, [partition.partition, logStartOffset, residentOffset, highWatermark, runCount])
   for (let index = 0; index < partition.runCount; index += 1) add(hash, partition.run(index))
-  for (const producer of partition.producers.entries()) add(hash, producer)
+  for (const producer of partition.producers?.entries() ?? []) add(hash, producer)
 }

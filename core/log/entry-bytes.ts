@@ -1,20 +1,27 @@
 /**
- * Cursors over the bytes of a log entry [pure]: varints, strings and ids, written and read in one pass.
+ * Cursors over the bytes of a log entry, a command, an answer, an index page or a checkpoint [pure]: varints, strings and
+ * ids, written and read in one pass.
  *
  * The reader trusts nothing: it never reads past its end, and says what it was reading and where. It must not return part
  * of a field. Numbers are unsigned LEB128 varints up to 2^53 - 1; `signed` keeps the sign in the lowest bit.
  */
+import { isUtf8 } from "node:buffer"
 import { assert } from "#core/model/assert.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 
-/** The bytes are not an entry that this program can understand: cut short, damaged, or written by a newer program. */
+/** What the bytes should be, for people. */
+export type ByteSubject = "log entry" | "command" | "answer" | "index page" | "checkpoint"
+
+/** The bytes are not what this program can understand: cut short, damaged, or written by a newer program. */
 export class EntryError extends Error {
   override readonly name = "EntryError"
-  /** Of the entry's bytes, where reading stopped. */
+  readonly subject: ByteSubject
+  /** Of the subject's bytes, where reading stopped. */
   readonly byteOffset: number
 
-  constructor(what: string, byteOffset: number) {
-    super(`log entry: ${what} at byte ${byteOffset}`)
+  constructor(what: string, byteOffset: number, subject: ByteSubject = "log entry") {
+    super(`${subject}: ${what} at byte ${byteOffset}`)
+    this.subject = subject
     this.byteOffset = byteOffset
   }
 }
@@ -25,6 +32,10 @@ const UUID_BYTES = 16
 export class EntryWriter {
   private bytes: Buffer = Buffer.allocUnsafeSlow(512)
   private length = 0
+
+  get byteLength(): number {
+    return this.length
+  }
 
   /** A view of what was written; valid until the next write. */
   written(): Buffer {
@@ -92,12 +103,14 @@ export class EntryWriter {
 export class EntryReader {
   private readonly bytes: Buffer
   private readonly end: number
+  private readonly subject: ByteSubject
   private at = 0
 
   /** Reads the first `end` bytes. */
-  constructor(bytes: Uint8Array, end: number) {
+  constructor(bytes: Uint8Array, end: number, subject: ByteSubject = "log entry") {
     this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.end = end
+    this.subject = subject
   }
 
   get byteOffset(): number {
@@ -105,7 +118,7 @@ export class EntryReader {
   }
 
   fail(what: string): never {
-    throw new EntryError(what, this.at)
+    throw new EntryError(what, this.at, this.subject)
   }
 
   u8(field: string): number {
@@ -154,6 +167,7 @@ export class EntryReader {
   string(field: string): string {
     const byteLength = this.varint(field)
     this.need(byteLength, field)
+    if (!isUtf8(this.bytes.subarray(this.at, this.at + byteLength))) this.fail(`${field} is not UTF-8`)
     const value = this.bytes.toString("utf8", this.at, this.at + byteLength)
     this.at += byteLength
     return value
@@ -162,7 +176,7 @@ export class EntryReader {
   /** A count of things that take at least `bytesEach` each: a false one fails here, before anything is reserved for it. */
   count(field: string, bytesEach: number): number {
     const count = this.varint(field)
-    if (count * bytesEach > this.end - this.at) this.fail(`${field} of ${count} does not fit into the entry`)
+    if (count * bytesEach > this.end - this.at) this.fail(`${field} of ${count} does not fit into the ${this.subject}`)
     return count
   }
 

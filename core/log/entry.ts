@@ -36,16 +36,18 @@ import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 import { crc32c } from "#core/records/crc32c.ts"
-import { type BatchSummary } from "./command.ts"
 import {
-  type CommittedRun,
-  type ExcludedBatch,
-  type LogEffect,
-  type SegmentCommitted,
-  type TopicCreated
-} from "./effect.ts"
+  readBatches,
+  readBlockOffsets,
+  readConfigs,
+  readExcluded,
+  writeBatches,
+  writeBlockOffsets,
+  writeConfigs,
+  writeExcluded
+} from "./batch-bytes.ts"
+import { type CommittedRun, type LogEffect, type SegmentCommitted, type TopicCreated } from "./effect.ts"
 import { EntryError, EntryReader, EntryWriter } from "./entry-bytes.ts"
-import { VERDICT_BY_ID, VERDICTS } from "./verdict.ts"
 
 export { EntryError } from "./entry-bytes.ts"
 
@@ -154,11 +156,7 @@ const writeTopicCreated = (writer: EntryWriter, effect: TopicCreated, topicIds: 
   writer.string(effect.name)
   writer.varint(effect.partitions)
   writer.varint(effect.createdAtMs)
-  writer.varint(effect.configs.length)
-  for (const [key, value] of effect.configs) {
-    writer.string(key)
-    writer.string(value)
-  }
+  writeConfigs(writer, effect.configs)
 }
 
 const writeSegment = (writer: EntryWriter, effect: SegmentCommitted, topicIds: Dictionary, names: Dictionary): void => {
@@ -168,12 +166,7 @@ const writeSegment = (writer: EntryWriter, effect: SegmentCommitted, topicIds: D
   writer.varint(effect.ackedBuckets.length)
   for (const bucket of effect.ackedBuckets) writer.varint(indexIn(names, bucket))
   writer.varint(effect.segmentBytes)
-  writer.varint(effect.blockOffsets.length)
-  let blockBefore = 0
-  for (const blockOffset of effect.blockOffsets) {
-    writer.varint(blockOffset - blockBefore)
-    blockBefore = blockOffset
-  }
+  writeBlockOffsets(writer, effect.blockOffsets)
   writer.signed(effect.appendTimeMs - effect.createdAtMs)
   writer.varint(effect.runs.length)
   let endBefore = 0
@@ -191,25 +184,8 @@ const writeRun = (writer: EntryWriter, run: CommittedRun, createdAtMs: number): 
   writer.u32(run.crc)
   writer.u8((run.timestampType === "append" ? FLAG_APPEND_TIME : 0) | (run.excluded.length > 0 ? FLAG_EXCLUDED : 0))
   writer.varint(run.baseOffset + 1)
-  writer.varint(run.batches.length)
-  for (const batch of run.batches) {
-    writer.varint(batch.offsetCount)
-    writer.signed(batch.maxTimestampMs - createdAtMs)
-    writer.varint(batch.producerId + 1)
-    if (batch.producerId < 0) continue
-    writer.varint(batch.producerEpoch)
-    writer.varint(batch.baseSequence)
-  }
-  if (run.excluded.length === 0) return
-  writer.varint(run.excluded.length)
-  let indexBefore = -1
-  for (const { index, verdict, baseOffset, appendTimeMs } of run.excluded) {
-    writer.varint(index - indexBefore - 1)
-    writer.u8(VERDICTS[verdict])
-    writer.varint(baseOffset + 1)
-    writer.varint(appendTimeMs + 1)
-    indexBefore = index
-  }
+  writeBatches(writer, run.batches, createdAtMs)
+  if (run.excluded.length > 0) writeExcluded(writer, run.excluded)
 }
 
 const readRef = (reader: EntryReader, words: ReadonlyArray<string>, field: string): string => {
@@ -253,12 +229,7 @@ const readTopicCreated = (reader: EntryReader, topicIds: ReadonlyArray<Uuid>): T
   const name = reader.string("topic name")
   const partitions = reader.varint("partitions")
   const createdAtMs = reader.varint("topic's creation time")
-  const configs: Array<readonly [string, string]> = []
-  for (let left = reader.count("configs", 2); left > 0; left -= 1) {
-    const key = reader.string("config key")
-    configs.push([key, reader.string("config value")])
-  }
-  return { kind: "topic-created", topicId, name, partitions, configs, createdAtMs }
+  return { kind: "topic-created", topicId, name, partitions, configs: readConfigs(reader), createdAtMs }
 }
 
 const readSegment = (
@@ -273,12 +244,7 @@ const readSegment = (
   for (let left = reader.count("acked buckets", 1); left > 0; left -= 1)
     ackedBuckets.push(readRef(reader, names, "acked bucket"))
   const segmentBytes = reader.varint("segment bytes")
-  const blockOffsets: Array<number> = []
-  let blockBefore = 0
-  for (let left = reader.count("block offsets", 1); left > 0; left -= 1) {
-    blockBefore += reader.varint("block offset")
-    blockOffsets.push(blockBefore)
-  }
+  const blockOffsets = readBlockOffsets(reader)
   const appendTimeMs = createdAtMs + reader.signed("append time")
   const runs: Array<CommittedRun> = []
   let endBefore = 0
@@ -315,34 +281,7 @@ const readRun = (
   if ((flags & ~FLAGS_KNOWN) !== 0) reader.fail(`run's flags ${flags} are unknown to this program`)
   const timestampType = (flags & FLAG_APPEND_TIME) === 0 ? "create" : "append"
   const baseOffset = reader.varint("run's base offset") - 1
-  const batches: Array<BatchSummary> = []
-  for (let left = reader.count("batches", 3); left > 0; left -= 1) batches.push(readBatch(reader, before.createdAtMs))
+  const batches = readBatches(reader, before.createdAtMs)
   const excluded = (flags & FLAG_EXCLUDED) === 0 ? [] : readExcluded(reader, batches.length)
   return { topicId, partition, byteOffset, byteLength, crc, timestampType, batches, baseOffset, excluded }
-}
-
-const readBatch = (reader: EntryReader, createdAtMs: number): BatchSummary => {
-  const offsetCount = reader.varint("batch's offset count")
-  const maxTimestampMs = createdAtMs + reader.signed("batch's max timestamp")
-  const producerId = reader.varint("batch's producer id") - 1
-  if (producerId < 0) return { offsetCount, maxTimestampMs, producerId: -1, producerEpoch: -1, baseSequence: -1 }
-  const producerEpoch = reader.varint("batch's producer epoch")
-  const baseSequence = reader.varint("batch's base sequence")
-  return { offsetCount, maxTimestampMs, producerId, producerEpoch, baseSequence }
-}
-
-const readExcluded = (reader: EntryReader, batchCount: number): ReadonlyArray<ExcludedBatch> => {
-  const excluded: Array<ExcludedBatch> = []
-  let indexBefore = -1
-  for (let left = reader.count("excluded batches", 4); left > 0; left -= 1) {
-    const index = indexBefore + 1 + reader.varint("excluded batch's index")
-    if (index >= batchCount) reader.fail(`excluded batch ${index} is not one of ${batchCount}`)
-    const verdict = VERDICT_BY_ID[reader.u8("excluded batch's verdict")]
-    if (verdict === undefined || verdict === "accepted") return reader.fail("excluded batch's verdict is unknown")
-    const baseOffset = reader.varint("excluded batch's base offset") - 1
-    const appendTimeMs = reader.varint("excluded batch's append time") - 1
-    excluded.push({ index, verdict, baseOffset, appendTimeMs })
-    indexBefore = index
-  }
-  return excluded
 }

@@ -55,11 +55,19 @@ export interface PartitionState {
   readonly logStartOffset: number
   /** Offset after the last committed record; equals the log end offset. Never retreats. */
   readonly highWatermark: number
+  /**
+   * Runs in memory begin here; the high watermark where there are none. What is before lies in index pages. It moves on
+   * with the log, the same on every agent: what is to be read is asked for anew after every await.
+   */
+  readonly residentOffset: number
+  /** Of the runs in memory. */
   readonly runCount: number
   /** 0 <= index < runCount, ascending by offset. */
   readonly run: (index: number) => RunRef
-  /** Index of the run that holds the offset (logStartOffset <= offset < highWatermark). */
+  /** Index of the run that holds the offset (residentOffset <= offset < highWatermark). */
   readonly runIndexOf: (offset: number) => number
+  /** Whether sequences of the idempotent producer are judged by what it did before. */
+  readonly knowsProducer: (producerId: number) => boolean
 }
 
 export interface TopicState {
@@ -148,27 +156,47 @@ const checkEpoch = (fold: Fold, row: LogRow, effects: ReadonlyArray<LogEffect>):
   if (row.epoch !== expected) throw new Error(`epoch ${row.epoch}, expected ${expected}`)
 }
 
-class TopicLog implements TopicState {
+/** Shared by all topics that have none. */
+const NO_CONFIGS: ReadonlyMap<string, string> = new Map()
+
+export class TopicLog implements TopicState {
   readonly topicId: Uuid
   readonly name: string
   readonly createdAtMs: number
   readonly configs: ReadonlyMap<string, string>
-  readonly partitions: Array<PartitionLog> = []
+  private logs: ReadonlyArray<PartitionLog> = []
 
-  constructor(created: TopicCreated) {
+  constructor(created: Omit<TopicCreated, "kind">) {
     this.topicId = created.topicId
     this.name = created.name
     this.createdAtMs = created.createdAtMs
-    this.configs = new Map(created.configs)
+    this.configs = created.configs.length === 0 ? NO_CONFIGS : new Map(created.configs)
     this.growTo(created.partitions)
   }
 
+  get partitions(): ReadonlyArray<PartitionLog> {
+    return this.logs
+  }
+
+  /** Of just so much room: an array that grows by itself reserves more than a partition is. */
   growTo(count: number): void {
-    while (this.partitions.length < count) this.partitions.push(new PartitionLog(this, this.partitions.length))
+    this.logs = Array.from({ length: count }, (_, index) => this.logs[index] ?? new PartitionLog(this, index))
   }
 }
 
-export type { TopicLog }
+/** What a fold is beyond its topics and remembered segments: for restoring a checkpoint. */
+export interface FoldScalars {
+  readonly seq: number
+  readonly nonce: Uuid
+  readonly epoch: number
+  readonly timeMs: number
+  readonly holder: Holder | undefined
+  readonly materializedSeq: number
+  readonly materializedAtSeq: number
+  readonly residentRuns: number
+  readonly clusterId: Uuid | undefined
+  readonly nextProducerId: number
+}
 
 /** The state. Readers see it as FoldState; what is more is for the judge, the appender and the digest. */
 export class Fold implements FoldState {
@@ -181,13 +209,17 @@ export class Fold implements FoldState {
   /** The largest append time seen: what forgetting goes by. Never retreats. */
   timeMs = 0
   holder: Holder | undefined = undefined
-  /** Runs of entries up to here are in index pages. */
+  /** Runs of entries up to here are in index pages, and not in memory. */
   materializedSeq = 0
+  /** The entry that said so; 0 before the first. Up to here the next index pages will go (materializer.ts). */
+  materializedAtSeq = 0
+  /** Runs in memory, all partitions together. */
+  residentRuns = 0
   clusterId: Uuid | undefined = undefined
   nextProducerId = 0
   readonly segments = new RememberedSegments()
-  /** Ids of topics that are gone: never used again. */
-  readonly deletedTopicIds = new Set<Uuid>()
+  /** Ids of topics that are gone, never used again, and the entries that deleted them. */
+  readonly deletedTopicIds = new Map<Uuid, number>()
   stopped: FoldStopped | undefined = undefined
   private readonly byId = new Map<Uuid, TopicLog>()
   private readonly byName = new Map<string, TopicLog>()
@@ -248,19 +280,33 @@ export class Fold implements FoldState {
         this.nextProducerId = effect.first + effect.count
         return
       case "segment-committed":
-        this.segments.add(effect, at.row.entry, at.index)
-        return this.commitSegment(effect, at.grown)
+        this.commitSegment(effect, at.grown)
+        return this.segments.add(effect, { seq: at.row.seq, effectIndex: at.index, entry: at.row.entry })
       case "epoch-begun":
         this.holder = effect.holder
         return
       case "materialized":
         this.materializedSeq = effect.throughSeq
-        return
+        this.materializedAtSeq = this.seq
+        return this.dropThrough(effect.throughSeq)
     }
   }
 
+  /** For restoring a checkpoint alone, which was checked whole: nothing here may fail. */
+  become(scalars: FoldScalars, topics: ReadonlyArray<TopicLog>): void {
+    assert(scalars.seq > this.seq, "a fold is restored to a later seq")
+    Object.assign(this, scalars)
+    this.byId.clear()
+    this.byName.clear()
+    this.byCollisionKey.clear()
+    for (const topic of topics) this.addTopic(topic)
+  }
+
   private createTopic(effect: TopicCreated): void {
-    const topic = new TopicLog(effect)
+    this.addTopic(new TopicLog(effect))
+  }
+
+  private addTopic(topic: TopicLog): void {
     this.byId.set(topic.topicId, topic)
     this.byName.set(topic.name, topic)
     this.byCollisionKey.set(collisionKey(topic.name), topic)
@@ -272,12 +318,24 @@ export class Fold implements FoldState {
     this.byId.delete(topicId)
     this.byName.delete(topic.name)
     this.byCollisionKey.delete(collisionKey(topic.name))
-    this.deletedTopicIds.add(topicId)
+    this.deletedTopicIds.set(topicId, this.seq)
     this.inOrder = undefined
+    for (const partition of topic.partitions) this.residentRuns -= partition.runCount
+  }
+
+  private dropThrough(seq: number): void {
+    for (const topic of this.byId.values()) {
+      for (const partition of topic.partitions) {
+        const runs = partition.countThrough(seq)
+        partition.dropFirst(runs)
+        this.residentRuns -= runs
+      }
+    }
   }
 
   private commitSegment(effect: SegmentCommitted, grown: Array<PartitionLog>): void {
     this.timeMs = Math.max(this.timeMs, effect.appendTimeMs)
+    this.segments.advance(this.timeMs)
     const segment: SegmentRef = {
       segmentId: effect.segmentId,
       seq: this.seq,
@@ -291,16 +349,15 @@ export class Fold implements FoldState {
     for (const run of effect.runs) {
       if (run.baseOffset < 0) continue
       const partition = this.byId.get(run.topicId)!.partitions[run.partition]!
+      if (partition.lastSeq !== this.seq) grown.push(partition)
       commitRun(partition, run, { segment, foldTimeMs: this.timeMs })
-      if (partition.grownAtSeq === this.seq) continue
-      partition.grownAtSeq = this.seq
-      grown.push(partition)
+      this.residentRuns += 1
     }
   }
 
   private sweepProducers(): void {
     for (const topic of this.byId.values()) {
-      for (const partition of topic.partitions) partition.producers.expire(this.timeMs)
+      for (const partition of topic.partitions) partition.expireProducers(this.timeMs)
     }
   }
 }
@@ -331,12 +388,12 @@ const commitRun = (
         baseOffset: nextOffset,
         appendTimeMs: isAppendTime ? appendTimeMs : -1
       }
-      partition.producers.accept(batch.producerId, accepted, at.foldTimeMs)
+      partition.acceptBatch(batch.producerId, accepted, at.foldTimeMs)
     }
     nextOffset += batch.offsetCount
   }
   assert(excludedAt === run.excluded.length, "excluded batches are ascending")
-  partition.producers.expire(at.foldTimeMs)
+  partition.expireProducers(at.foldTimeMs)
   partition.addRun({
     segment: at.segment,
     byteOffset: run.byteOffset,

@@ -18,6 +18,10 @@ import {
   type CreatePartitionsAnswer,
   type CreateTopic,
   type CreateTopicAnswer,
+  type DeleteTopic,
+  type DeleteTopicAnswer,
+  type MarkMaterialized,
+  type MarkMaterializedAnswer,
   type RunSummary
 } from "./command.ts"
 import { type CommittedRun, type ExcludedBatch, type LogEffect, type SegmentCommitted } from "./effect.ts"
@@ -35,13 +39,34 @@ export interface Judged {
   readonly answers: ReadonlyArray<Answer>
 }
 
-export const judge = (
-  fold: Fold,
-  commands: ReadonlyArray<Command>,
-  { nowMs }: { /** The appender's clock: the time of the append. */ readonly nowMs: number }
-): Judged => {
-  const bench: Bench = { draft: new LogDraft(fold), effects: [], nowMs }
+export interface JudgeOptions {
+  /** The appender's clock. The time of the append is never before the fold's. */
+  readonly nowMs: number
+  /** By seq: those that `entriesNeeded` asked for. */
+  readonly entries?: ReadonlyMap<number, Uint8Array>
+}
+
+const NO_ENTRIES: ReadonlyMap<number, Uint8Array> = new Map()
+
+/** Throws where an entry that is needed is not given, or is not what the fold remembers. */
+export const judge = (fold: Fold, commands: ReadonlyArray<Command>, options: JudgeOptions): Judged => {
+  const { nowMs, entries = NO_ENTRIES } = options
+  const bench: Bench = { draft: new LogDraft(fold), effects: [], nowMs: Math.max(nowMs, fold.timeMs), entries }
   return { answers: commands.map((command) => judgeCommand(bench, command)), effects: bench.effects }
+}
+
+/**
+ * Entries that must be read from the log, by seq, before these commands can be judged: first answers of retried commands
+ * whose bytes are not in memory any more. Nearly always none. They are in the log: it is not trimmed so far.
+ */
+export const entriesNeeded = (fold: Fold, commands: ReadonlyArray<Command>): ReadonlyArray<number> => {
+  const needed = new Set<number>()
+  for (const command of commands) {
+    if (command.kind !== "commit-segment") continue
+    const seq = fold.segments.entryNeeded(command.segmentId)
+    if (seq !== undefined) needed.add(seq)
+  }
+  return [...needed]
 }
 
 /** What the log says of a segment, as its author is told. */
@@ -52,7 +77,9 @@ export const answerOfSegment = (effect: SegmentCommitted): CommitSegmentAnswer =
 interface Bench {
   readonly draft: LogDraft
   readonly effects: Array<LogEffect>
+  /** The time of the append. */
   readonly nowMs: number
+  readonly entries: ReadonlyMap<number, Uint8Array>
 }
 
 const judgeCommand = (bench: Bench, command: Command): Answer => {
@@ -61,13 +88,8 @@ const judgeCommand = (bench: Bench, command: Command): Answer => {
       return commitSegment(bench, command)
     case "create-topic":
       return createTopic(bench, command)
-    case "delete-topic": {
-      const topic = bench.draft.topic(command.topicId)
-      if (topic === undefined) return { result: "unknown" }
-      bench.draft.deleteTopic(topic)
-      bench.effects.push({ kind: "topic-deleted", topicId: command.topicId })
-      return { result: "deleted" }
-    }
+    case "delete-topic":
+      return deleteTopic(bench, command)
     case "create-partitions":
       return createPartitions(bench, command)
     case "allocate-producer-ids": {
@@ -77,6 +99,8 @@ const judgeCommand = (bench: Bench, command: Command): Answer => {
       bench.effects.push({ kind: "producer-ids-allocated", first, count })
       return { first, count }
     }
+    case "materialized":
+      return markMaterialized(bench, command)
   }
 }
 
@@ -95,20 +119,37 @@ const createTopic = ({ draft, effects, nowMs }: Bench, command: CreateTopic): Cr
   return { result: "created", topicId }
 }
 
+const deleteTopic = ({ draft, effects }: Bench, { topicId, mayBeDone }: DeleteTopic): DeleteTopicAnswer => {
+  const topic = draft.topic(topicId)
+  if (topic === undefined) return { result: mayBeDone && draft.isTopicDeleted(topicId) ? "deleted" : "unknown" }
+  draft.deleteTopic(topic)
+  effects.push({ kind: "topic-deleted", topicId })
+  return { result: "deleted" }
+}
+
 const createPartitions = ({ draft, effects }: Bench, command: CreatePartitions): CreatePartitionsAnswer => {
-  const { topicId, partitions } = command
+  const { topicId, partitions, mayBeDone } = command
   const topic = draft.topic(topicId)
   if (topic === undefined) return { result: "unknown", partitions: 0 }
+  if (mayBeDone && partitions === topic.partitionCount) return { result: "created", partitions }
   if (partitions <= topic.partitionCount) return { result: "not-more", partitions: topic.partitionCount }
   topic.partitionCount = partitions
   effects.push({ kind: "partitions-created", topicId, partitions })
   return { result: "created", partitions }
 }
 
-const commitSegment = ({ draft, effects, nowMs }: Bench, command: CommitSegment): CommitSegmentAnswer => {
-  const first = draft.segment(command.segmentId)
+const markMaterialized = ({ draft, effects }: Bench, { throughSeq }: MarkMaterialized): MarkMaterializedAnswer => {
+  if (throughSeq <= draft.materializedSeq || throughSeq > draft.foldedSeq) return { result: "behind" }
+  draft.materializedSeq = throughSeq
+  effects.push({ kind: "materialized", throughSeq })
+  return { result: "materialized" }
+}
+
+const commitSegment = ({ draft, effects, nowMs, entries }: Bench, command: CommitSegment): CommitSegmentAnswer => {
+  const first = draft.segment(command.segmentId, entries)
   if (first !== undefined) return answerOfSegment(first)
-  const isTooLate = command.createdAtMs + limits.orphanHorizonMs < nowMs
+  if (command.createdAtMs > nowMs + limits.segmentAheadMaxMs) return refuseUnsettled(command, "clockAhead")
+  const isTooLate = command.createdAtMs + limits.orphanHorizonMs < nowMs || !draft.isCommittable(command.createdAtMs)
   const runs = command.runs.map((run) => (isTooLate ? refuseRun(run, "tooLate") : judgeRun(draft, run, nowMs)))
   const { segmentId, createdAtMs, bucketSet, ackedBuckets, segmentBytes, blockOffsets } = command
   const effect: SegmentCommitted = {
@@ -126,6 +167,11 @@ const commitSegment = ({ draft, effects, nowMs }: Bench, command: CommitSegment)
   effects.push(effect)
   return answerOfSegment(effect)
 }
+
+/** Said without an entry: it is no verdict for ever. */
+const refuseUnsettled = (command: CommitSegment, verdict: "clockAhead"): CommitSegmentAnswer => ({
+  runs: command.runs.map((run) => run.batches.map(() => ({ verdict, baseOffset: -1, appendTimeMs: -1 })))
+})
 
 const NOTHING_EXCLUDED: ReadonlyArray<ExcludedBatch> = []
 
@@ -196,7 +242,8 @@ const committed = (run: RunSummary, baseOffset: number, excluded: ReadonlyArray<
   excluded
 })
 
-const answerOfRun = (run: CommittedRun, appendTimeMs: number): ReadonlyArray<BatchAnswer> => {
+/** What the log says of a run's batches, in their order. */
+export const answerOfRun = (run: CommittedRun, appendTimeMs: number): ReadonlyArray<BatchAnswer> => {
   const acceptedTimeMs = run.timestampType === "append" ? appendTimeMs : -1
   let nextOffset = run.baseOffset
   let excludedAt = 0

@@ -26,7 +26,7 @@ export class PartitionDraft {
 
   /** To read. */
   producer(producerId: number): ProducerState | undefined {
-    return this.producers?.get(producerId) ?? this.committed?.producers.get(producerId)
+    return this.producers?.get(producerId) ?? this.committed?.producers?.get(producerId)
   }
 
   /** To change: the draft's own copy, begun with the epoch where the producer is not known. */
@@ -34,7 +34,7 @@ export class PartitionDraft {
     this.producers ??= new Map()
     const drafted = this.producers.get(producerId)
     if (drafted !== undefined) return drafted
-    const committed = this.committed?.producers.get(producerId)
+    const committed = this.committed?.producers?.get(producerId)
     const copy = committed === undefined ? newProducerState(epoch) : copyOfProducerState(committed)
     this.producers.set(producerId, copy)
     return copy
@@ -73,7 +73,9 @@ export class LogDraft {
   nextProducerId: number
   clusterId: Uuid | undefined
   /** Runs of entries up to here are in index pages. */
-  readonly materializedSeq: number
+  materializedSeq: number
+  /** Of the fold below: the entry that is drafted has a later one. */
+  readonly foldedSeq: number
   private readonly fold: Fold
   /** By id; `undefined` as a value: deleted in this draft. */
   private readonly touched = new Map<Uuid, TopicDraft | undefined>()
@@ -86,6 +88,7 @@ export class LogDraft {
     this.nextProducerId = fold.nextProducerId
     this.clusterId = fold.clusterId
     this.materializedSeq = fold.materializedSeq
+    this.foldedSeq = fold.seq
   }
 
   topic(topicId: Uuid): TopicDraft | undefined {
@@ -117,6 +120,11 @@ export class LogDraft {
     )
   }
 
+  /** Whether there was a topic of this id, and is none any more. */
+  isTopicDeleted(topicId: Uuid): boolean {
+    return this.topic(topicId) === undefined && this.isTopicIdUsed(topicId)
+  }
+
   createTopic(topic: { readonly topicId: Uuid; readonly name: string; readonly partitions: number }): void {
     const draft = new TopicDraft(topic, undefined, topic.partitions)
     this.touched.set(topic.topicId, draft)
@@ -132,8 +140,13 @@ export class LogDraft {
   }
 
   /** What was committed under the segment's id, in this draft or before. */
-  segment(segmentId: Uuid): SegmentCommitted | undefined {
-    return this.committed.get(segmentId) ?? this.fold.segments.get(segmentId)
+  segment(segmentId: Uuid, entries: ReadonlyMap<number, Uint8Array>): SegmentCommitted | undefined {
+    return this.committed.get(segmentId) ?? this.fold.segments.get(segmentId, entries)
+  }
+
+  /** Whether a segment that is not remembered was surely never committed and may be now. */
+  isCommittable(createdAtMs: number): boolean {
+    return createdAtMs > this.fold.segments.forgottenMs
   }
 
   hasSegment(segmentId: Uuid): boolean {
@@ -184,20 +197,31 @@ const checkEffect = (draft: LogDraft, seq: number, effect: LogEffect): void => {
       return
     case "segment-committed":
       check(!draft.hasSegment(effect.segmentId), `segment ${effect.segmentId} is committed again`)
+      check(isTime(effect.createdAtMs) && isTime(effect.appendTimeMs), "a segment's times are out of range")
+      check(effect.appendTimeMs >= 0, "a segment appended before 1970")
+      check(effect.blockOffsets.length <= limits.segmentBlocksMax, `${effect.blockOffsets.length} blocks`)
       draft.addSegment(effect)
-      for (const run of effect.runs) checkRun(draft, run)
+      for (const run of effect.runs) {
+        check(run.baseOffset < 0 || draft.isCommittable(effect.createdAtMs), "a segment that may have been forgotten")
+        checkRun(draft, run)
+      }
       return
     case "epoch-begun":
       return check(effect.holder.name.length > 0, "an epoch without a holder")
     case "materialized":
-      return check(
+      check(
         effect.throughSeq > draft.materializedSeq && effect.throughSeq < seq,
         `index pages through seq ${effect.throughSeq}, after ${draft.materializedSeq}`
       )
+      draft.materializedSeq = effect.throughSeq
+      return
   }
 }
 
 const isPartitionCount = (count: number): boolean => count >= 1 && count <= limits.partitionsPerTopicMax
+
+/** What can be told exactly, also as a distance from another. */
+const isTime = (timeMs: number): boolean => Math.abs(timeMs) <= limits.timestampMsMax
 
 const checkRun = (draft: LogDraft, run: CommittedRun): void => {
   if (run.baseOffset < 0) return check(run.excluded.length === run.batches.length, "accepted batches without offsets")
@@ -209,8 +233,10 @@ const checkRun = (draft: LogDraft, run: CommittedRun): void => {
   )
   let excludedAt = 0
   for (let index = 0; index < run.batches.length; index += 1) {
+    const { offsetCount, maxTimestampMs } = run.batches[index]!
+    check(isTime(maxTimestampMs), "a batch's largest timestamp is out of range")
     if (run.excluded[excludedAt]?.index === index) excludedAt += 1
-    else partition.nextOffset += run.batches[index]!.offsetCount
+    else partition.nextOffset += offsetCount
   }
   check(partition.nextOffset > run.baseOffset, "a run with offsets but without records")
 }

@@ -5,18 +5,25 @@
  * barrier is answered with a tail that was read after it was asked for. A fold that stopped stays stopped: everyone who
  * waits and everyone who comes is told.
  */
-import { Deferred, Effect, Exit, Latch, Random, Result } from "effect"
+import { type Clock, Deferred, Effect, Exit, Latch, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 import { type LogRow, MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
-import { CommitLogError } from "./commit-log.ts"
+import { LastingFailure } from "#core/telemetry/lasting-failure.ts"
+import { CommitLogError, unavailable } from "./commit-log.ts"
+import { restoreFold } from "./checkpoint.ts"
 import { applyRow, createFold, type Fold, type Folded, FoldStopped } from "./fold.ts"
+import { loadNewestCheckpoint } from "./load-checkpoint.ts"
+import { backoff, guarded } from "./store-call.ts"
 
 /** A slot that someone tries to take: decided when its row is folded. */
 export interface WatchedSlot {
   readonly seq: number
   readonly nonce: Uuid
-  outcome: "unknown" | "mine" | "lost"
+  /** `void`: the row has the slot, but its epoch was over. */
+  outcome: "unknown" | "mine" | "lost" | "void"
+  /** Opens when it is decided. */
+  readonly decided: Latch.Latch
 }
 
 interface BarrierWait {
@@ -27,17 +34,22 @@ interface BarrierWait {
 
 export class LogTail {
   readonly fold: Fold
-  /** Rows folded that this agent did not append. */
-  foreignRows = 0
   /** Why nothing goes on: the fold stopped, or the log was closed. */
   ended: CommitLogError | undefined = undefined
   private readonly store: MetadataStore["Service"]
   private readonly pollIntervalMs: number
+  private readonly clock: Clock.Clock
+  /** The highest seq that anyone spoke of: rows up to it are in the log. */
+  private heardSeq = 0
+  /** When rows, or word that there are none, last came without being asked for. */
+  private toldAtMs = Number.NEGATIVE_INFINITY
   private slot: WatchedSlot | undefined = undefined
   private readonly listeners = new Set<(folded: Folded) => void>()
   private readonly barriers = new Set<BarrierWait>()
   private readonly pollSoon = Latch.makeUnsafe()
   private readonly barrierAsked = Latch.makeUnsafe()
+  private epoch = 0
+  private readonly epochListeners: Array<() => void> = []
   private readonly endListeners: Array<(error: CommitLogError) => void> = []
   /** Errors of listeners and the fold that were not logged yet; the poll logs them. */
   private readonly unreported: Array<unknown> = []
@@ -46,8 +58,10 @@ export class LogTail {
     readonly store: MetadataStore["Service"]
     readonly shard: number
     readonly pollIntervalMs: number
+    readonly clock: Clock.Clock
   }) {
     this.store = options.store
+    this.clock = options.clock
     this.fold = createFold(options.shard)
     this.pollIntervalMs = options.pollIntervalMs
   }
@@ -55,6 +69,11 @@ export class LogTail {
   onFolded(listener: (folded: Folded) => void): () => void {
     this.listeners.add(listener)
     return () => void this.listeners.delete(listener)
+  }
+
+  /** Called when another epoch has begun, before those who listen for folds. */
+  onEpoch(listener: () => void): void {
+    this.epochListeners.push(listener)
   }
 
   /** Called once, when `ended` is set. */
@@ -76,15 +95,40 @@ export class LogTail {
     }
   }
 
-  /** Reads once after the fold, and folds. Ends with the number of rows read. */
-  readonly readOnce: Effect.Effect<number, MetadataError> = Effect.suspend(() =>
-    guarded("read", this.store.read({ shard: this.fold.shard, after: this.fold.seq, limit: limits.logRowsPerRead }))
-  ).pipe(
-    Effect.map((rows) => {
-      this.foldRows(rows)
-      return rows.length
-    })
-  )
+  /**
+   * Someone who knows tells rows that are settled (or none), and that the log reaches to `tailSeq`: while this goes on the
+   * poll is needed only for what goes missing. Synchronous.
+   */
+  told(rows: ReadonlyArray<LogRow>, tailSeq: number): void {
+    this.toldAtMs = this.clock.currentTimeMillisUnsafe()
+    this.foldRows(rows)
+    this.heardOf(tailSeq)
+  }
+
+  /** The log reaches to this seq, as someone says who knows. What does not come by itself is read soon. */
+  heardOf(seq: number): void {
+    if (seq <= this.heardSeq) return
+    this.heardSeq = seq
+    if (seq > this.fold.seq) this.pollSoon.openUnsafe()
+  }
+
+  /**
+   * Reads once after the fold, and folds. Ends with the number of rows read. Where the log was trimmed under a fold that is
+   * far behind, the fold goes on from a checkpoint.
+   */
+  readonly readOnce: Effect.Effect<number, MetadataError> = Effect.suspend(() => this.readAfterFold())
+
+  /** Goes on from the newest checkpoint, if there is one after the fold. Ends with whether it did. */
+  readonly restore: Effect.Effect<boolean, MetadataError> = Effect.suspend(() => this.restoreNewest())
+
+  /** The bytes of one entry that is in the log, as was folded before. */
+  readonly entryAt = Effect.fnUntraced(function* (this: LogTail, seq: number) {
+    const { shard } = this.fold
+    const [row] = yield* guarded("read", this.store.read({ shard, after: seq - 1, limit: 1 }))
+    if (row?.seq === seq) return row.entry
+    const cause = new Error(`row ${seq} of shard ${shard} is not there`)
+    return yield* new MetadataError({ reason: "Corrupt", outcome: "definite", operation: "read", cause })
+  })
 
   /** Never ends by itself, unless the fold stops. */
   readonly poll: Effect.Effect<void> = Effect.suspend(() => this.pollUntilEnded())
@@ -121,6 +165,33 @@ export class LogTail {
     this.unreported.push(cause)
   }
 
+  private readonly readAfterFold = Effect.fnUntraced(function* (this: LogTail) {
+    const { shard, seq } = this.fold
+    const rows = yield* guarded("read", this.store.read({ shard, after: seq, limit: limits.logRowsPerRead }))
+    const isGap = rows.length > 0 && rows[0]!.seq > this.fold.seq + 1
+    if (isGap && this.ended === undefined) yield* this.restore
+    this.foldRows(rows)
+    return rows.length
+  })
+
+  private readonly restoreNewest = Effect.fnUntraced(function* (this: LogTail) {
+    const { store, fold } = this
+    const checkpoint = yield* loadNewestCheckpoint({ store, shard: fold.shard, after: fold.seq })
+    if (checkpoint === undefined || this.ended !== undefined || checkpoint.seq <= fold.seq) return false
+    let folded: Folded
+    try {
+      folded = restoreFold(fold, checkpoint.chunks)
+    } catch (cause) {
+      this.stop(cause)
+      return false
+    }
+    // Whose that slot was cannot be told any more: what is sent again is recognised.
+    if (this.slot !== undefined && this.slot.seq <= fold.seq) decide(this.slot, "lost")
+    this.announce(folded)
+    yield* Effect.logInfo("the fold goes on from a checkpoint", { shard: fold.shard, seq: fold.seq })
+    return true
+  })
+
   private foldRow(row: LogRow): void {
     let folded: Folded
     try {
@@ -129,12 +200,21 @@ export class LogTail {
       return this.stop(cause instanceof FoldStopped ? cause : new FoldStopped(row, "its effects broke the fold", cause))
     }
     const { slot } = this
-    const isMine = slot?.seq === row.seq && slot.nonce === row.nonce
-    if (slot?.seq === row.seq) slot.outcome = isMine ? "mine" : "lost"
-    if (!isMine) this.foreignRows += 1
+    if (slot?.seq === row.seq) {
+      decide(slot, slot.nonce !== row.nonce ? "lost" : folded.standing === "void" ? "void" : "mine")
+    }
+    if (folded.standing === "void") this.unreported.push(new VoidRow(row))
+    this.announce(folded)
+  }
+
+  private announce(folded: Folded): void {
+    if (this.fold.epoch !== this.epoch) {
+      this.epoch = this.fold.epoch
+      for (const listener of this.epochListeners) listener()
+    }
     for (const listener of this.listeners) this.tell(listener, folded)
     for (const wait of this.barriers) {
-      if (wait.seq !== undefined && wait.seq <= row.seq) Deferred.doneUnsafe(wait.done, Exit.void)
+      if (wait.seq !== undefined && wait.seq <= folded.seq) Deferred.doneUnsafe(wait.done, Exit.void)
     }
   }
 
@@ -148,6 +228,7 @@ export class LogTail {
   }
 
   private readonly pollUntilEnded = Effect.fnUntraced(function* (this: LogTail) {
+    const failure = new LastingFailure()
     let failures = 0
     while (this.ended === undefined) {
       yield* this.report
@@ -155,18 +236,30 @@ export class LogTail {
       const read = yield* Effect.result(this.readOnce)
       if (Result.isFailure(read)) {
         failures += 1
-        yield* Effect.logWarning("the log's tail could not be read").pipe(
-          Effect.annotateLogs({ shard: this.fold.shard, failures, error: read.failure.message })
-        )
+        const forMs = failure.failed(this.clock.currentTimeMillisUnsafe())
+        if (forMs !== undefined) {
+          const { message: error } = read.failure
+          yield* Effect.logWarning("the log's tail cannot be read", { shard: this.fold.shard, forMs, error })
+        }
         yield* backoff(failures)
         continue
       }
       failures = 0
+      const afterMs = failure.ended(this.clock.currentTimeMillisUnsafe())
+      if (afterMs !== undefined)
+        yield* Effect.logInfo("the log's tail is read again", { shard: this.fold.shard, afterMs })
       if (read.success >= limits.logRowsPerRead) continue
-      yield* Effect.raceFirst(Effect.sleep(this.pollIntervalMs), this.pollSoon.await)
+      yield* Effect.raceFirst(Effect.sleep(this.pauseMs()), this.pollSoon.await)
+      // Rows that were heard of are most likely under way: a moment's patience saves the read.
+      if (this.heardSeq > this.fold.seq) yield* Effect.sleep(limits.logTellPatienceMs)
     }
     yield* this.report
   })
+
+  private pauseMs(): number {
+    const silentMs = this.clock.currentTimeMillisUnsafe() - this.toldAtMs
+    return silentMs < limits.logToldStaleMs ? Math.max(this.pollIntervalMs, limits.logPollToldMs) : this.pollIntervalMs
+  }
 
   private readonly serveBarriersUntilEnded = Effect.fnUntraced(function* (this: LogTail) {
     while (this.ended === undefined) {
@@ -175,6 +268,7 @@ export class LogTail {
       // Those who ask from here on get the next read: this one may have begun before what they must see.
       const asked = [...this.barriers].filter((wait) => wait.seq === undefined)
       if (asked.length === 0) continue
+      const foldedSeq = this.fold.seq
       const read = yield* Effect.result(guarded("tail", this.store.tail(this.fold.shard)))
       if (Result.isFailure(read)) {
         const exit = Exit.fail(unavailable("definite", read.failure))
@@ -182,6 +276,12 @@ export class LogTail {
         continue
       }
       const { seq } = read.success
+      if (seq < foldedSeq) {
+        this.stop(
+          new FoldStopped({ shard: this.fold.shard, seq: foldedSeq }, `the database has lost rows: it ends at ${seq}`)
+        )
+        return
+      }
       for (const wait of asked) {
         wait.seq = seq
         if (seq <= this.fold.seq) Deferred.doneUnsafe(wait.done, Exit.void)
@@ -194,7 +294,7 @@ export class LogTail {
     Effect.forEach(
       this.unreported.splice(0),
       (cause) =>
-        Effect.logError(cause instanceof FoldStopped ? "the fold stopped" : "a listener of the log failed").pipe(
+        Effect.logError(eventOf(cause)).pipe(
           Effect.annotateLogs({ shard: this.fold.shard, seq: this.fold.seq, error: String(cause) })
         ),
       { discard: true }
@@ -202,29 +302,28 @@ export class LogTail {
   )
 }
 
-const UNREPORTED_MAX = 16
-const BACKOFF_FIRST_MS = 10
-
-/** Pauses longer with each failure, by chance shorter, at most limits.logBackoffMaxMs. */
-export const backoff = (failures: number): Effect.Effect<void> => {
-  const longestMs = Math.min(limits.logBackoffMaxMs, BACKOFF_FIRST_MS * 2 ** Math.min(failures - 1, 20))
-  return Effect.flatMap(Random.nextIntBetween(longestMs / 2, longestMs), Effect.sleep)
+/** Loud, but no end: a sequencer that was deposed has appended, and nobody acts on it. */
+class VoidRow extends Error {
+  override readonly name = "VoidRow"
+  constructor(row: LogRow) {
+    super(`row ${row.seq} of shard ${row.shard} is of epoch ${row.epoch}, which was over: it has no effect`)
+  }
 }
 
-/** Gives up a call that even its adapter does not end. */
-export const guarded = <A>(operation: string, call: Effect.Effect<A, MetadataError>): Effect.Effect<A, MetadataError> =>
-  Effect.timeoutOrElse(call, {
-    duration: limits.metadataHungMs,
-    orElse: () => {
-      const cause = new Error(`no answer within ${limits.metadataHungMs} ms`)
-      const outcome = operation === "append" ? "indefinite" : "definite"
-      return Effect.fail(new MetadataError({ reason: "TimedOut", outcome, operation, cause }))
-    }
-  })
+const eventOf = (cause: unknown): string =>
+  cause instanceof FoldStopped
+    ? "the fold stopped"
+    : cause instanceof VoidRow
+      ? "a row of a deposed sequencer was passed over"
+      : "a listener of the log failed"
 
-export const unavailable = (outcome: "definite" | "indefinite", cause: unknown): CommitLogError =>
-  new CommitLogError({ reason: "Unavailable", outcome, cause })
+const decide = (slot: WatchedSlot, outcome: Exclude<WatchedSlot["outcome"], "unknown">): void => {
+  if (slot.outcome !== "unknown") return
+  slot.outcome = outcome
+  slot.decided.openUnsafe()
+}
 
+const UNREPORTED_MAX = 16
 const tooManyBarriers = (): CommitLogError => {
   const cause = new Error(`${limits.barriersWaiting} callers wait for the log's tail`)
   return new CommitLogError({ reason: "Overloaded", outcome: "definite", cause })

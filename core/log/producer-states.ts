@@ -106,8 +106,20 @@ export class ProducerStates {
     }
   }
 
+  /** The one that was silent longest first. */
   entries(): Iterable<readonly [producerId: number, state: ProducerState]> {
     return this.byId
+  }
+
+  snapshot(): ProducerStates {
+    const snapshot = new ProducerStates()
+    for (const [producerId, state] of this.byId) snapshot.byId.set(producerId, copyOfProducerState(state))
+    return snapshot
+  }
+
+  /** For restoring a checkpoint alone: in the order of `entries`. */
+  restore(producerId: number, state: ProducerState): void {
+    this.byId.set(producerId, state)
   }
 
   private forgetOldest(): void {

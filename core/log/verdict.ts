@@ -13,7 +13,12 @@ export const VERDICTS = {
   unknownTopic: 4,
   unknownPartition: 5,
   /** The segment is older than the orphan horizon: it may be deleted any time, so nothing may refer to it. */
-  tooLate: 6
+  tooLate: 6,
+  /**
+   * The segment was created in the sequencer's future: its author's clock is ahead. Nothing is settled: never in an entry,
+   * and a delivery of the same command may yet be accepted when its time has come.
+   */
+  clockAhead: 7
 } as const
 
 export type Verdict = keyof typeof VERDICTS

@@ -64,6 +64,41 @@ export const limits = {
   /** From asking to answer, waiting to be sent included (Kafka's `request.timeout.ms`). */
   clientRequestTimeoutMs: 30_000,
 
+  // --- peers ----------------------------------------------------------------------------------------------------
+  /** Longest request and longest answer between agents: a whole entry, or a block, with room to spare. */
+  peerFrameBytesMax: 16 * MiB,
+  /** The same of who has not said yet who he is. */
+  peerHelloBytesMax: 8 * KiB,
+  /** Whoever has connected must have said so by then. */
+  peerHelloMs: 10_000,
+  /** Connections that other agents may have to one agent: each has a few. */
+  peerConnectionsMax: 4_096,
+  /** An accepted connection without a request for so long is closed. */
+  peerConnectionIdleMs: 900_000,
+  /** Requests of one connection that are not answered: the client sends no more, the server reads no more. */
+  peerRequestsInFlight: 256,
+  /** Requests of one connection that wait to be sent; above it they are refused at once. */
+  peerRequestsQueued: 1_024,
+  /** Bytes of other agents' requests that are read and not yet answered, all connections together. */
+  peerRequestBytesInFlight: 48 * MiB,
+  /** Requests of at most this size (pings) have a quarter of `peerRequestBytesInFlight` for themselves. */
+  peerRequestBytesSmall: 512,
+  /** From asking for a connection until the other agent has said who it is. */
+  peerConnectMs: 3_000,
+  /** Agents that one agent is linked to. */
+  peerLinksMax: 1_024,
+  /** Connections of one agent for streams of requests, all together. */
+  peerStreamsMax: 1_024,
+  /** A link that nobody has used for so long is closed. */
+  peerLinkIdleMs: 60_000,
+  /** How often idle links, and links to agents that are no members any more, are looked for. */
+  peerLinkSweepMs: 5_000,
+  /** Pause before the second attempt to connect (the first is made at once), and the longest; doubled and jittered. */
+  peerReconnectMs: 50,
+  peerReconnectMsMax: 2_000,
+  /** A connection that lasted so long was a good one: after it attempts begin anew. */
+  peerSettledMs: 5_000,
+
   // --- segments -------------------------------------------------------------------------------------------------
   /** A segment closes when its batches reach this size. */
   segmentBytes: 8 * MiB,
@@ -71,11 +106,6 @@ export const limits = {
   segmentBytesMax: 8 * MiB + 100 * MiB,
   /** Batches (and so runs) of one segment: what its commit says of them must fit into one log entry. */
   segmentBatchesMax: 32_768,
-  /** Idempotent producers (each per partition) that an agent remembers as known to the log, and those whose first batch was lost. */
-  producersKnown: 10_000,
-  producerGaps: 10_000,
-  /** For so long batches behind a lost first one are refused. Whatever was under way is here by then. */
-  producerGapMs: 30_000,
   /** Segments of one agent that are being written to their quorum or waiting for their commit. */
   segmentsInFlight: 8,
   /** An open segment of a busy agent closes after this time at the latest. */
@@ -84,12 +114,27 @@ export const limits = {
   inspectedBytesMax: 256,
   inspectedRecordsMax: 100_000,
   inspectedProblemsMax: 1_000,
+  /** Producers and partitions with a batch that was lost and has not come again. */
+  lostBatchesRemembered: 10_000,
   /** Between two log events about segments that could not be committed. */
   segmentFailureToldMs: 5_000,
   /** Reads are cached in blocks: whole runs, closed when they reach this size (a longer run is a block of its own). */
   blockBytes: 4 * MiB,
+  /** Blocks of one segment: a run's place in an index page tells of all of them. */
+  segmentBlocksMax: 4_096,
   /** Memory of the block cache. */
   blockCacheBytes: 32 * MiB,
+  /** Memory of the cache of decoded index pages; one of 256 runs takes some 80 KiB. */
+  indexPageCacheBytes: 16 * MiB,
+  /** Reads of index pages under way for one agent. */
+  indexPageReadsInFlight: 16,
+  /** After the database did not answer such a read, others are refused at once for so long. */
+  indexPageAwayMs: 1_000,
+  /** Index pages that one fetch reads; and fetches that hold pages at a time, while they choose their runs. */
+  fetchIndexPagesMax: 8,
+  pagedPlansInFlight: 32,
+  /** Index pages that one search by time walks through beyond the one that it was sent to. */
+  searchIndexPagesMax: 64,
   /** Object reads under way for one agent. */
   blockReadsInFlight: 16,
 
@@ -171,8 +216,8 @@ export const limits = {
   // --- commit log -----------------------------------------------------------------------------------------------
   /** Bytes of one log entry. */
   entryBytesMax: 8 * MiB,
-  /** Commands that wait for the next append; above it `submit` waits. */
-  commandsQueued: 4_096,
+  /** Commands that wait at the sequencer for the next append; more are refused, and come again. */
+  commandsQueued: 8_192,
   /** Commands judged into one entry. */
   commandsPerEntry: 256,
   /** Rows of one read of the log. */
@@ -180,14 +225,17 @@ export const limits = {
   /** Attempts of one append against other writers or errors, before its commands are answered "not settled". */
   appendAttemptsMax: 100,
   /**
-   * Segment ids whose answers are remembered for retried commits: for 30 s at 2,000 commits a second. An id that was
-   * forgotten within the orphan horizon would be committed again, so this must outlast any retry.
+   * Segment ids that are remembered for retried commits, within the orphan horizon: some 170 bytes each in memory, 21 in a
+   * checkpoint. Where there are more, what is older than the remaining ones can no longer be committed: at 2,000 commits
+   * a second what is older than 30 s. So this must outlast any retry.
    */
   segmentsRemembered: 65_536,
-  /** Batches of the remembered answers, all together; some 15 bytes each. */
-  batchesRemembered: 1_000_000,
+  /** Of their entries those of the newest stay in memory, so many bytes; others are read back from the log when asked for. */
+  entriesRememberedBytes: 16 * MiB,
   /** A segment older than this can no longer be committed. */
   orphanHorizonMs: 600_000,
+  /** A segment that was created so far in the sequencer's future is refused: its author's clock is ahead. */
+  segmentAheadMaxMs: 300_000,
   /** Producer ids given to an agent at a time (Kafka's block is 1000 too). */
   producerIdBlock: 1_000,
   /** Batches per producer and partition that are recognised when they come again (KIP-98). */
@@ -196,15 +244,54 @@ export const limits = {
   producersPerPartition: 10_000,
   /** Kafka's `producer.id.expiration.ms`: a producer that was silent for so long is forgotten. */
   producerIdExpirationMs: 86_400_000,
-  /** `submit` calls that wait for room among `commandsQueued`; above it they are refused at once. */
-  submitsWaiting: 4_096,
-  submitWaitMs: 5_000,
   /** A command that is not settled so long after it was submitted is answered so. */
   commandSettleMs: 30_000,
+  /** What fails again and again is told to people when it has lasted for so long. */
+  failureToldMs: 1_000,
   /** Longest pause between attempts to append or to read the log while the database fails. */
   logBackoffMaxMs: 1_000,
-  /** Longest pause that lets another writer of the same log have the next slot. */
-  logYieldMaxMs: 50,
+  /** Commands of one agent that are not settled; more are refused. */
+  commandsUnsettled: 4_096,
+  /** The sequencer tells all agents what it appended, and so often that it is there. */
+  sequencerBeatMs: 200,
+  /** A sequencer that was not heard of for so long may be replaced. */
+  sequencerSilentMs: 1_000,
+  /** One that was not heard of for so long is asked, and waited for so long. */
+  sequencerAskAfterMs: 500,
+  sequencerAskTimeoutMs: 500,
+  /** A sequencer that cannot settle an entry for so long no longer says that it is there: another may do better. */
+  sequencerStalledMs: 3_000,
+  /** How often an agent looks whether there is a sequencer; while there seems to be none. */
+  successionLookMs: 100,
+  successionLookSoonMs: 20,
+  /** Agents outside the home region let those inside go first for so long; all differ by chance by so much. */
+  takeoverForeignDelayMs: 250,
+  takeoverJitterMs: 150,
+  /** Pause after an attempt to take over that did not go through. */
+  takeoverRetryMs: 250,
+  /** A sequencer away from home hands over to an agent at home that has been there for so long. */
+  sequencerHomeAfterMs: 15_000,
+  /** How often a sequencer looks whether the database says who sequences. */
+  sequencerNoteMs: 1_000,
+  /** A stopping sequencer tries to hand over for so long. */
+  handOverMs: 2_000,
+  /** Pause before commands are sent again, at first and at most. */
+  submitRetryMs: 20,
+  submitRetryMaxMs: 500,
+  /** An answered command waits so long for the fold to reach its entry, then is answered without. */
+  answerFoldWaitMs: 1_000,
+  /** Messages with entries under way to one agent; entries and their bytes that wait for it. Beyond it must read the log. */
+  tellsInFlight: 4,
+  tellRowsQueued: 256,
+  tellBytesQueued: 16 * MiB,
+  tellTimeoutMs: 2_000,
+  /** Agents that did not take what they were told are left alone for so long. */
+  tellRetryMs: 1_000,
+  /** While entries come by themselves, the log is polled so often; so long after the last they count as coming. */
+  logPollToldMs: 1_000,
+  logToldStaleMs: 1_000,
+  /** Rows that were heard of may come by themselves within this time. */
+  logTellPatienceMs: 50,
   /** Callers that wait for a linearizable answer. */
   barriersWaiting: 10_000,
   barrierWaitMs: 15_000,
@@ -218,10 +305,32 @@ export const limits = {
   /** A checkpoint of the fold lies in the database in chunks. */
   checkpointChunkBytesMax: 1 * MiB,
   checkpointChunksMax: 1_024,
-  /** Runs of one index page, and its bytes at most. */
+  /**
+   * Runs of one index page, and its bytes at most. Pages of an attempt that was cut off are gone on with by whoever
+   * sequences next, so all agents of a cluster must cut alike: neither may change while agents of both programs run.
+   */
   indexPageRuns: 256,
   indexPageBytesMax: 256 * KiB,
   indexPagesPerWrite: 200,
+  /** A write of index pages is sent off when it has so many bytes. */
+  indexPageBytesPerWrite: 1 * MiB,
+  /** Entries that folds keep the runs of in memory, at least, and for how long; then their runs go to index pages. */
+  materializeKeepEntries: 2_000,
+  materializeKeepMs: 30_000,
+  /**
+   * Runs in memory, from which on they go to index pages at once: some 50 bytes each where a partition has many, 1.4
+   * KiB for each partition that has any, and their segments.
+   */
+  residentRunsMax: 400_000,
+  /** How often the sequencer looks whether there is something to materialize; and its longest pause after failures. */
+  materializeIntervalMs: 1_000,
+  materializeBackoffMaxMs: 30_000,
+  /** Entries between two checkpoints, at least. */
+  checkpointEntries: 2_000,
+  /** Times that the list of checkpoints is read again because one of it was deleted meanwhile. */
+  checkpointListsMax: 5,
+  /** Newest rows of the log that are never trimmed: agents that lag behind read them. */
+  logRowsKept: 10_000,
 
   // --- metadata store -------------------------------------------------------------------------------------------
   /** The adapter ends a call that takes longer. */
@@ -235,6 +344,55 @@ export const limits = {
   /** Pause before a crashed database thread is started again: doubles from the first to the second. */
   sqliteRestartMs: 50,
   sqliteRestartMaxMs: 5_000,
+  /** Chunks of checkpoints that one statement deletes: appends go between two. */
+  sqliteChunksPerDelete: 64,
+  /** Connections of one agent to a database server: for all calls, and more for appends alone, which wait behind nothing. */
+  postgresConnections: 4,
+  postgresAppendConnections: 4,
+  /** From the first packet until the server takes statements. */
+  postgresConnectMs: 3_000,
+  /** The server ends a statement that takes longer; sooner than the adapter gives it up. */
+  postgresStatementMs: 9_000,
+  /** A connection that nobody needed for so long is closed. */
+  postgresIdleMs: 60_000,
+  /** A closing connection says goodbye within this time, or is cut. */
+  postgresCloseMs: 500,
+  /** How often database servers that are out of use, or silent, are looked at. */
+  postgresProbeMs: 1_000,
+  /** A server that owes an answer for so long is asked on a new connection whether it is there. */
+  postgresSuspectMs: 1_500,
+  /** Such a question waits so long for its answer; so many in a row without one, and the server's connections are cut. */
+  postgresProbeTimeoutMs: 2_000,
+  postgresProbeFailuresMax: 2,
+  /** Answers in a row before a preferred server is used again. */
+  postgresProbeSuccessesMin: 2,
+  /** Pause before a server that refused a connection is asked again by a call; doubled up to the maximum. */
+  postgresReconnectMs: 50,
+  postgresReconnectMaxMs: 2_000,
+  /** Times that one statement is run again because the database asked for it (serialization failure, deadlock). */
+  postgresRerunsMax: 20,
+  /** Longest pause before that; it grows from a fortieth of it. */
+  postgresRerunPauseMs: 200,
+  /** Bytes of one statement's parameters: CockroachDB takes 16 MiB. */
+  postgresStatementBytesMax: 4 * MiB,
+  /** Chunks of checkpoints that one statement deletes. */
+  postgresChunksPerDelete: 64,
+  /** Missing copies of one statement. */
+  postgresCopiesPerStatement: 500,
+  /** Attempts of one agent to get a node id while others take them. */
+  nodeIdAttemptsMax: 100,
+  /** A migrating process that has not said for so long that it goes on may be replaced; it says so three times as often. */
+  migrationGuardMs: 9_000,
+  /** One migration statement (a schema change of several regions takes its time), and all of them. */
+  migrationStatementMs: 120_000,
+  migrationMs: 300_000,
+  /** Pause between looks whether another process has migrated. */
+  migrationPollMs: 100,
+  /** Attempts to make the first tables while others do. */
+  migrationBeginAttemptsMax: 50,
+  /** First and longest pause of an agent between attempts to open its database. */
+  metadataOpenMs: 250,
+  metadataOpenMaxMs: 5_000,
   agentNameLengthMax: 255,
   /** Polls of the log's tail when nothing wakes an agent earlier. */
   logPollIntervalMs: 25,
@@ -303,10 +461,31 @@ assert(limits.fetchBytesMax <= limits.fetchBytesInFlight, "one fetch must fit in
 assert(limits.fetchBytesMax <= limits.fetchBlockBytesMax, "the blocks of one fetch can fill its answer")
 assert(limits.segmentBytes * 2 <= limits.requestBytesInFlight, "one segment must gather while another is written")
 assert(limits.batchBytesMax <= limits.fetchBytesMax, "a batch of default size must fit into a fetch answer")
+assert(limits.entryBytesMax + limits.blockBytes <= limits.peerFrameBytesMax, "an entry and a block fit between agents")
+assert(limits.peerFrameBytesMax <= (limits.peerRequestBytesInFlight / 4) * 3, "a large request fits into the budget")
+assert(limits.peerRequestBytesSmall <= limits.peerHelloBytesMax, "a ping is shorter than a hello may be")
+assert(limits.peerLinkIdleMs < limits.peerConnectionIdleMs, "who opened a connection closes it when it is idle")
+assert(limits.peerConnectMs < limits.peerHelloMs, "who connects gives up first")
 assert(limits.sqliteBusyMs < limits.metadataTimeoutMs, "a wait for a lock ends before the call does")
 assert(limits.metadataTimeoutMs < limits.metadataHungMs, "the adapter's own timeout comes first")
+assert(
+  limits.postgresStatementMs < limits.metadataTimeoutMs,
+  "the server ends a statement before the adapter gives it up"
+)
+assert(limits.postgresConnectMs < limits.metadataTimeoutMs, "a call can try another server when one does not answer")
+assert(limits.checkpointChunkBytesMax <= limits.postgresStatementBytesMax, "a statement holds a chunk")
+assert(limits.indexPageBytesMax <= limits.postgresStatementBytesMax, "a statement holds an index page")
 assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least one entry")
 assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
+assert(limits.sequencerBeatMs * 4 <= limits.sequencerSilentMs, "some beats may be late before anyone takes over")
+assert(limits.sequencerBeatMs * 2 < limits.logToldStaleMs, "a late beat does not bring back the fast poll")
+assert(
+  limits.segmentAheadMaxMs < limits.orphanHorizonMs,
+  "a clock that is ahead delays forgetting by less than it takes"
+)
+assert(limits.fetchIndexPagesMax >= 1, "a fetch of old offsets must get on")
+assert(limits.indexPageBytesMax <= limits.indexPageBytesPerWrite, "a page fits into one write")
+assert(limits.segmentBlocksMax * 8 + limits.segmentBatchesMax * 2 < limits.indexPageBytesMax, "a run fits into a page")
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
 assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
 assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")

@@ -5,6 +5,9 @@
  * - `append` is one compare-and-set on (shard, seq): of any number of writers, in any number of processes, exactly one
  *   takes a slot. `taken` is a definite answer: this call wrote nothing (an earlier attempt of one's own may have: compare
  *   the slot's nonce).
+ * - Nothing is promised of a slot whose row was trimmed: it may be free again for who slept through that. Rows that are
+ *   kept (`isKept`) stay, and so do their slots; core/log/sequencer.ts says why that is enough. That rows are appended
+ *   without gaps is the caller's business.
  * - An error's `outcome` says whether the call may have taken effect. An indefinite append is settled by reading the
  *   slot's nonce back, never by guessing.
  * - What `append` acknowledged is seen by every later `read` and `tail` of anyone (linearizable).
@@ -46,6 +49,8 @@ export interface LogRow {
   readonly nonce: Uuid
   /** The predecessor's nonce; UUID_ZERO for seq 1. */
   readonly prevNonce: Uuid
+  /** Never trimmed: the row begins the log or an epoch. */
+  readonly isKept: boolean
   /** core/log/entry.ts; at most limits.entryBytesMax bytes. */
   readonly entry: Uint8Array
 }
@@ -146,7 +151,8 @@ export class MetadataStore extends Context.Service<
     readonly tail: (shard: number) => Effect.Effect<LogTail, MetadataError>
     /**
      * Deletes the oldest rows with seq <= through, at most limits.logRowsPerTrim of them; answers with how many. Idempotent.
-     * The newest row of a shard is never deleted, whatever `through` says: the tail must stay readable.
+     * Rows that are kept are never deleted, nor is the newest row of a shard, whatever `through` says: the tail must stay
+     * readable.
      */
     readonly trim: (options: {
       readonly shard: number

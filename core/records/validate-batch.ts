@@ -161,7 +161,8 @@ const checkHeader = (batch: Buffer): BatchRefused | undefined => {
   if (baseSequence < 0) {
     return refused(errorCodes.INVALID_RECORD, `producer ${producerId} needs a base sequence >= 0, has ${baseSequence}`)
   }
-  if (!Number.isSafeInteger(producerId)) {
+  // The last one that a number holds exactly is one too many for the log, which holds it plus one.
+  if (producerId >= Number.MAX_SAFE_INTEGER) {
     return refused(errorCodes.INVALID_RECORD, `producer id ${producerId} was not given out by this cluster`)
   }
   const producerEpoch = batchHeader.producerEpoch(batch, 0)

@@ -66,6 +66,11 @@ export const COUNTERS = {
   fetchEmpty: spec("meridian_fetch_empty", "{request}", "Fetches whose wait ended without records."),
   segmentsWritten: spec("meridian_segments_written", "{segment}", "Segments that reached their quorum."),
   segmentsFailed: spec("meridian_segments_failed", "{segment}", "Segments that did not reach their quorum in time."),
+  segmentsRefused: spec(
+    "meridian_segments_refused",
+    "{segment}",
+    "Segments that were refused as too old, or created in the sequencer's future."
+  ),
   socketsPaused: spec("meridian_sockets_paused", "{pause}", "Times a socket was paused because a bound was reached.")
 } as const satisfies Record<string, MetricSpec>
 
@@ -185,6 +190,34 @@ export const OBSERVED = {
     "Runs of cached blocks that did not pass their check when they were first used; they are read again, never served."
   ),
   logSeq: observed("gauge", "meridian_log_seq", "{entry}", "Newest folded entry of the shard's commit log.", "shard"),
+  sequencerActing: observed(
+    "gauge",
+    "meridian_sequencer_acting",
+    "1",
+    "1 while this agent sequences the shard's commit log, as far as it knows: one that was cut off learns late of another.",
+    "shard"
+  ),
+  sequencerEpoch: observed(
+    "gauge",
+    "meridian_sequencer_epoch",
+    "{epoch}",
+    "Newest folded epoch of the shard's commit log; it grows with each change of the sequencer.",
+    "shard"
+  ),
+  sequencerWaiting: observed(
+    "gauge",
+    "meridian_sequencer_waiting",
+    "{command}",
+    "Commands of all agents that wait here, at the sequencer, for their entry.",
+    "shard"
+  ),
+  commandsUnsettled: observed(
+    "gauge",
+    "meridian_commands_unsettled",
+    "{command}",
+    "Commands of this agent that the sequencer has not settled yet.",
+    "shard"
+  ),
   metadataCalls: observed(
     "counter",
     "meridian_metadata_calls",
@@ -192,6 +225,46 @@ export const OBSERVED = {
     "Calls to the metadata database; an append whose slot another agent had taken has the outcome taken.",
     "operation",
     "outcome"
+  ),
+  peerConnectionsOpen: observed(
+    "gauge",
+    "meridian_peer_connections_open",
+    "{connection}",
+    "Connections of other agents open."
+  ),
+  peerConnections: observed(
+    "counter",
+    "meridian_peer_connections",
+    "{connection}",
+    "Connections of other agents by outcome: accepted (failed ones among them), failed (closed by this agent).",
+    "outcome"
+  ),
+  peerRequests: observed(
+    "counter",
+    "meridian_peer_requests",
+    "{request}",
+    "Requests of other agents by outcome: answered, unsupported, malformed, defective.",
+    "outcome"
+  ),
+  peerBytes: observed(
+    "counter",
+    "meridian_peer_bytes",
+    "By",
+    "Bytes of other agents' requests read and of answers to them written.",
+    "direction"
+  ),
+  peerRequestBytesInFlight: observed(
+    "gauge",
+    "meridian_peer_request_bytes_in_flight",
+    "By",
+    "Bytes of other agents' requests read and not yet answered."
+  ),
+  peerLinks: observed(
+    "gauge",
+    "meridian_peer_links",
+    "{link}",
+    "Links to other agents by state: connected, connecting, down (idle ones among them).",
+    "state"
   ),
   topics: observed("gauge", "meridian_topics", "{topic}", "Topics that exist."),
   partitions: observed("gauge", "meridian_partitions", "{partition}", "Partitions that exist."),

@@ -12,47 +12,30 @@ import { join } from "node:path"
 import { Effect, Layer, References } from "effect"
 import * as entropy from "#backends/entropy.ts"
 import * as sqlite from "#backends/metadata/sqlite.ts"
-import * as appendLog from "#core/log/append-log.ts"
-import { type CommitSegment, type RunSummary } from "#core/log/command.ts"
+import * as foldedLog from "#core/log/folded-log.ts"
+import * as peeredLog from "#core/peer/peered-log.ts"
+import { Metrics } from "#core/telemetry/metrics.ts"
+import * as membership from "#regions/membership.ts"
+import * as tcp from "#backends/network/tcp.ts"
+import * as tcpConnector from "#backends/network/tcp-connector.ts"
+import { freePort } from "../integration/free-port.ts"
+import { type CommitSegment } from "#core/log/command.ts"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { encodeEntry } from "#core/log/entry.ts"
 import { applyRow, createFold, type Fold } from "#core/log/fold.ts"
 import { judge } from "#core/log/judge.ts"
 import { type Figures, printTable, quantile, rounded } from "./benchmark.ts"
+import { commitOf, createTopic, PARTITIONS, RECORDS_PER_BATCH, TOPIC } from "./commit-commands.ts"
 
-const TOPIC = "70".repeat(16)
-const PARTITIONS = 200
-
-const commitOf = (runs: number, sequence = -1): CommitSegment => {
-  const batchOf = (partition: number) =>
-    sequence < 0
-      ? { producerId: -1, producerEpoch: -1, baseSequence: -1 }
-      : { producerId: partition + 4_000, producerEpoch: 0, baseSequence: sequence * 100 }
-  const nowMs = Date.now()
-  return {
-    kind: "commit-segment",
-    segmentId: randomBytes(16).toString("hex"),
-    createdAtMs: nowMs - 50,
-    bucketSet: "quorum",
-    ackedBuckets: ["east", "west"],
-    segmentBytes: runs * 20_000 + 500,
-    blockOffsets: [0, runs * 20_000],
-    runs: Array.from({ length: runs }, (_, index): RunSummary => {
+/** `sequence`: of its idempotent producers; negative without idempotence. */
+const commitOfRuns = (runs: number, sequence = -1): CommitSegment =>
+  commitOf(
+    Array.from({ length: runs }, (_, index) => {
       const partition = (index * 7) % PARTITIONS
-      const batch = { offsetCount: 100, maxTimestampMs: nowMs - 60, ...batchOf(partition) }
-      const place = { byteOffset: index * 20_000, byteLength: 20_000, crc: 0x12345678 }
-      return { topicId: TOPIC, partition, ...place, timestampType: "create", batches: [batch] }
+      if (sequence < 0) return { partition, producerId: -1, baseSequence: -1 }
+      return { partition, producerId: partition + 4_000, baseSequence: sequence * RECORDS_PER_BATCH }
     })
-  }
-}
-
-const createTopic = {
-  kind: "create-topic",
-  topicId: TOPIC,
-  name: "orders",
-  partitions: PARTITIONS,
-  configs: []
-} as const
+  )
 
 interface Throughput {
   readonly commits: number
@@ -78,7 +61,7 @@ const commitFor = (options: { file: string; fsync: boolean; durationMs: number; 
     const submitter = Effect.gen(function* () {
       while (performance.now() - startedMs < options.durationMs) {
         const beforeMs = performance.now()
-        yield* log.submit(commitOf(1))
+        yield* log.submit(commitOfRuns(1))
         latencies.push(performance.now() - beforeMs)
       }
     })
@@ -96,13 +79,31 @@ const commitFor = (options: { file: string; fsync: boolean; durationMs: number; 
       maxMs: Math.max(...latencies),
       cpuMicrosecondsPerCommit: (cpu.user + cpu.system) / latencies.length
     } satisfies Throughput
-  }).pipe(
-    Effect.provide(
-      appendLog
-        .layer({ shard: 0 })
-        .pipe(Layer.provide(Layer.mergeAll(sqlite.layer({ file: options.file, fsync: options.fsync }), entropy.layer)))
-    ),
-    Effect.provideService(References.MinimumLogLevel, "Error")
+  }).pipe(Effect.provide(agentLog(options)), Effect.provideService(References.MinimumLogLevel, "Error"))
+
+/** The log as an agent has it, with a port for the others. */
+const agentLog = ({ file, fsync }: { readonly file: string; readonly fsync: boolean }) =>
+  Layer.unwrap(
+    Effect.map(freePort, (peerPort) => {
+      const place = { region: "local", zone: "local", host: "127.0.0.1", peerHost: "127.0.0.1" }
+      return peeredLog
+        .layer({ shard: 0, homeRegion: place.region, host: place.host, port: peerPort })
+        .pipe(
+          Layer.provide(
+            membership.layer({ agent: { name: `bench-${process.pid}`, ...place, port: 0, peerPort }, ttlMs: 3_000 })
+          ),
+          Layer.provide(foldedLog.layer({ shard: 0 })),
+          Layer.provide(
+            Layer.mergeAll(
+              sqlite.layer({ file, fsync }),
+              entropy.layer,
+              tcp.layer,
+              tcpConnector.layer,
+              Metrics.layerNoop
+            )
+          )
+        )
+    })
   )
 
 /** In a child: all begin together, when the parent says so. */
@@ -176,6 +177,7 @@ const rowAfter = (fold: Fold, entry: Uint8Array) => ({
   shard: 0,
   seq: fold.seq + 1,
   epoch: 0,
+  isKept: false,
   nonce: randomBytes(16).toString("hex"),
   prevNonce: fold.nonce,
   entry
@@ -187,7 +189,7 @@ const pureCosts = (runs: number, rounds: number): Figures => {
   const spent = { judge: 0, encode: 0, fold: 0 }
   let bytes = 0
   for (let round = 0; round < rounds; round += 1) {
-    const command = commitOf(runs, runs <= PARTITIONS ? round : -1)
+    const command = commitOfRuns(runs, runs <= PARTITIONS ? round : -1)
     const startedMs = performance.now()
     const { effects } = judge(fold, [command], { nowMs: Date.now() })
     const judgedMs = performance.now()
@@ -218,7 +220,7 @@ const memoryPerRun = (segments: number): Figures => {
   const before = process.memoryUsage()
   const fold = newFold()
   for (let segment = 0; segment < segments; segment += 1) {
-    applyRow(fold, rowAfter(fold, encodeEntry(judge(fold, [commitOf(PARTITIONS)], { nowMs: Date.now() }).effects)))
+    applyRow(fold, rowAfter(fold, encodeEntry(judge(fold, [commitOfRuns(PARTITIONS)], { nowMs: Date.now() }).effects)))
   }
   collect?.()
   const after = process.memoryUsage()

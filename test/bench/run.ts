@@ -15,15 +15,26 @@ import { pathToFileURL } from "node:url"
 import { kafkaMissing } from "../peers/apache-kafka/installation.ts"
 import { killAll, run } from "../peers/child-process.ts"
 import { type Benchmark, type BenchmarkOptions, type Figures } from "./benchmark.ts"
+import { coldStart } from "./cold-start.ts"
 import { latency } from "./latency.ts"
 import { memory } from "./memory.ts"
 import { partitions } from "./partitions.ts"
 import { produceConsume } from "./produce-consume.ts"
 import { startUp } from "./start-up.ts"
+import { takeover } from "./takeover.ts"
 
 const suffix = ".bench.ts"
 const microDeadlineMs = 300_000
-const benchmarks: readonly Benchmark[] = [startUp, latency, produceConsume, partitions, memory, ...microBenchmarks()]
+const benchmarks: readonly Benchmark[] = [
+  startUp,
+  coldStart,
+  latency,
+  produceConsume,
+  partitions,
+  memory,
+  takeover,
+  ...microBenchmarks()
+]
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({

@@ -29,6 +29,7 @@ const append = (count: number, fsync: boolean) =>
         seq: tail.seq + 1,
         epoch: 0,
         nonce: randomBytes(16).toString("hex"),
+        isKept: false,
         prevNonce: tail.nonce
       }
       const entry = Buffer.alloc(1 + (row.seq % 5_000), row.seq)

@@ -8,7 +8,7 @@ import { TestClock } from "effect/testing"
 import * as faulty from "#backends/metadata/faulty.ts"
 import * as memory from "#backends/metadata/memory.ts"
 import { type MetadataError } from "#core/ports/metadata-store.ts"
-import { rowOf } from "./metadata-store.contract.ts"
+import { rowOf } from "./metadata-store-rows.ts"
 
 const REASONS: ReadonlyArray<MetadataError["reason"]> = ["Unavailable", "TimedOut", "Misconfigured", "Corrupt"]
 

@@ -23,11 +23,14 @@ export interface Child {
 }
 
 /** metadata-store-child.ts with the arguments, in a process of its own; killed at the end of the scope at the latest. */
-export const child = (args: ReadonlyArray<string>, onLine: (child: Child) => void = () => undefined) =>
+export const child = (args: ReadonlyArray<string>, onLine?: (child: Child) => void) =>
+  childOf(new URL("./metadata-store-child.ts", import.meta.url), args, onLine)
+
+/** Any program; it may be told to end by the end of its standard input. */
+export const childOf = (program: URL, args: ReadonlyArray<string>, onLine: (child: Child) => void = () => undefined) =>
   Effect.acquireRelease(
     Effect.sync((): Child => {
-      const program = new URL("./metadata-store-child.ts", import.meta.url).pathname
-      const started = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "inherit"] })
+      const started = spawn(process.execPath, [program.pathname, ...args], { stdio: ["pipe", "pipe", "inherit"] })
       const lines: Array<string> = []
       const ended = new Promise<number | string>((resolve) => {
         started.on("close", (code, signal) => resolve(code ?? signal ?? "unknown"))

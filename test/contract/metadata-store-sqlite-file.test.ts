@@ -12,7 +12,7 @@ import { UUID_ZERO } from "#core/model/uuid.ts"
 import { type MetadataError } from "#core/ports/metadata-store.ts"
 import * as Log from "#core/telemetry/log.ts"
 import { temporaryFile } from "./metadata-store-files.ts"
-import { rowOf } from "./metadata-store.contract.ts"
+import { rowOf } from "./metadata-store-rows.ts"
 
 /** Without the log's lines among the results. */
 const live = (name: string, body: () => Effect.Effect<void, unknown, Scope.Scope>): void =>
@@ -67,6 +67,16 @@ describe("a database file that is taken away while it is open", () => {
           store.append(rowOf(2)),
           store.read({ shard: 0, after: 0, limit: 1 }),
           store.tail(0),
+          store.trim({ shard: 0, through: 1 }),
+          store.writeCheckpoint({ shard: 0, seq: 1, chunks: [Buffer.from("a")] }),
+          store.checkpoints(0),
+          store.readCheckpointChunk({ shard: 0, seq: 1, chunk: 0 }),
+          store.deleteCheckpoints({ shard: 0, before: 1 }),
+          store.writeIndexPages([]),
+          store.findIndexPage({ topicId: UUID_ZERO, partition: 0, query: { kind: "largest-timestamp" } }),
+          store.deleteIndexPages(UUID_ZERO),
+          store.noteShard({ shard: 0, epoch: 0, holder: "a", holderRegion: "r", homeRegion: "r", trimmedSeq: 0 }),
+          store.shardNotes,
           store.register(agent, 1_000),
           store.renew(agent, 1_000),
           store.deregister(agent),

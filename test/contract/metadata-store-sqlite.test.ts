@@ -14,7 +14,7 @@ import { limits } from "#core/model/limits.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
 import { type LogRow, type MetadataStore } from "#core/ports/metadata-store.ts"
 import { child, temporaryDirectory, temporaryFile } from "./metadata-store-files.ts"
-import { rowOf } from "./metadata-store.contract.ts"
+import { rowOf } from "./metadata-store-rows.ts"
 
 const openError = (file: string) => Effect.flip(Effect.scoped(sqlite.make({ file, fsync: false })))
 

@@ -5,23 +5,22 @@
  * Real time: a store's clock is its own. Waiting is for a state, with the test's time as its bound.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, type Scope } from "effect"
+import { Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
 import {
   type AgentRegistration,
   type LogRow,
   type MetadataError,
-  type MetadataStore,
   type MissingCopy
 } from "#core/ports/metadata-store.ts"
-
-export type Store = MetadataStore["Service"]
+import { checkpoints, indexPages, shardNotes, trimming } from "./metadata-store-history.contract.ts"
+import { assertDies, fill, type Make, nonceOf, readAll, rowOf, type Store } from "./metadata-store-rows.ts"
 
 export interface MetadataStoreContract {
   readonly name: string
   /** An empty store of its own for each test. */
-  readonly make: Effect.Effect<Store, MetadataError, Scope.Scope>
+  readonly make: Make
 }
 
 export const metadataStoreContract = ({ name, make }: MetadataStoreContract): void => {
@@ -31,32 +30,12 @@ export const metadataStoreContract = ({ name, make }: MetadataStoreContract): vo
     reading(make)
     membership(make)
     missingCopies(make)
+    trimming(make)
+    checkpoints(make)
+    indexPages(make)
+    shardNotes(make)
   })
 }
-
-type Make = MetadataStoreContract["make"]
-
-const nonceOf = (n: number): string => n.toString(16).padStart(32, "0")
-
-export const rowOf = (seq: number, change: Partial<LogRow> = {}): LogRow => ({
-  shard: 0,
-  seq,
-  epoch: 0,
-  nonce: nonceOf(seq),
-  prevNonce: nonceOf(seq - 1),
-  entry: Buffer.from(`entry ${seq}`),
-  ...change
-})
-
-const fill = (store: Store, count: number, shard = 0): Effect.Effect<void, MetadataError> =>
-  Effect.forEach(
-    Array.from({ length: count }, (_, index) => rowOf(index + 1, { shard })),
-    (row) => store.append(row),
-    { discard: true }
-  )
-
-const readAll = (store: Store, after = 0, limit: number = limits.logRowsPerRead) =>
-  store.read({ shard: 0, after, limit })
 
 const unsoundArguments = (make: Make): void => {
   describe("refuses as a programmer's error", () => {
@@ -73,8 +52,7 @@ const unsoundArguments = (make: Make): void => {
       it.live(`${what}, and writes nothing`, () =>
         Effect.gen(function* () {
           const store = yield* make
-          const exit = yield* Effect.exit(store.append(row))
-          assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+          yield* assertDies(store.append(row))
           assert.deepEqual(yield* store.tail(0), { seq: 0, nonce: UUID_ZERO })
         })
       )
@@ -83,17 +61,15 @@ const unsoundArguments = (make: Make): void => {
     it.live("lists without a bound, and agents without a name", () =>
       Effect.gen(function* () {
         const store = yield* make
-        const calls = [
+        const calls: ReadonlyArray<Effect.Effect<unknown, MetadataError>> = [
           store.read({ shard: 0, after: 0, limit: 0 }),
           store.read({ shard: 0, after: 0, limit: limits.logRowsPerRead + 1 }),
           store.missingCopies({ limit: 0 }),
           store.register(agentOf("", 1), 1_000),
-          store.register({ ...agentOf("a", 1), port: 65_536 }, 1_000)
+          store.register({ ...agentOf("a", 1), port: 65_536 }, 1_000),
+          store.register({ ...agentOf("a", 1), peerPort: 65_536 }, 1_000)
         ]
-        for (const call of calls) {
-          const exit = yield* Effect.exit(call as Effect.Effect<unknown, MetadataError>)
-          assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
-        }
+        for (const call of calls) yield* assertDies(call)
       })
     )
   })
@@ -305,10 +281,12 @@ const membership = (make: Make): void => {
       Effect.gen(function* () {
         const store = yield* make
         yield* store.register(agentOf("a", 1), LONG_MS)
-        yield* store.register({ ...agentOf("a", 2), port: 9_999 }, LONG_MS)
+        const moved = { ...agentOf("a", 2), port: 9_999, peerHost: "elsewhere", peerPort: 0 }
+        yield* store.register(moved, LONG_MS)
         assert.equal(yield* store.renew(agentOf("a", 1), LONG_MS), "superseded")
         yield* store.deregister(agentOf("a", 1))
-        assert.equal((yield* store.agents)[0]!.port, 9_999)
+        const [agent] = yield* store.agents
+        assert.deepEqual(agent, { ...moved, nodeId: agent!.nodeId })
         assert.equal(yield* store.renew(agentOf("a", 2), LONG_MS), "renewed")
       })
     )

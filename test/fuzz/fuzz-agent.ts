@@ -11,7 +11,9 @@ import { make as makeMemoryBucket } from "#backends/object/memory.ts"
 import { Agent, layer as agentLayer } from "#core/agent/agent.ts"
 import { layer as runReaderLayer } from "#core/agent/run-reader.ts"
 import { parseSettings } from "#core/config/settings.ts"
-import { layer as appendLogLayer } from "#core/log/append-log.ts"
+import * as tcpConnector from "#backends/network/tcp-connector.ts"
+import { layer as foldedLogLayer } from "#core/log/folded-log.ts"
+import { layer as peeredLogLayer } from "#core/peer/peered-log.ts"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { assert } from "#core/model/assert.ts"
 import { uuidFromRandom } from "#core/model/uuid.ts"
@@ -87,6 +89,7 @@ export const startFuzzAgent = Effect.fnUntraced(function* (options: {
     Layer.succeed(MetadataStore, yield* makeMemoryMetadata),
     Layer.succeed(Entropy, Entropy.of({ uuid: () => uuidFromRandom(ids.bytes(16)) })),
     options.network,
+    tcpConnector.layer,
     Layer.succeed(Metrics, metricsOf(counters, observed))
   )
   const storage = runReaderLayer({ cacheBytes: 4 * 1_048_576 }).pipe(
@@ -96,9 +99,12 @@ export const startFuzzAgent = Effect.fnUntraced(function* (options: {
     agent: { name: "agent", ...PLACE, host: "127.0.0.1", port: 9092, peerHost: "127.0.0.1", peerPort: 0 },
     ttlMs: 60_000
   })
-  const log = appendLogLayer({ shard: 0, pollIntervalMs: settings.logPollIntervalMs })
+  const folded = foldedLogLayer({ shard: 0, pollIntervalMs: settings.logPollIntervalMs })
+  const log = peeredLogLayer({ shard: 0, homeRegion: PLACE.region, host: "127.0.0.1", port: 0 })
   const whole = agentLayer({ host: "127.0.0.1", port: 0, listener: "local", settings, bucketSet: "quorum" }).pipe(
-    Layer.provideMerge(Layer.mergeAll(storage, log, members)),
+    Layer.provideMerge(log),
+    Layer.provideMerge(members),
+    Layer.provideMerge(Layer.mergeAll(storage, folded)),
     Layer.provideMerge(outside),
     Layer.provideMerge(capturingLogger(closings, events))
   )
@@ -122,6 +128,9 @@ export const startFuzzAgent = Effect.fnUntraced(function* (options: {
   }
 })
 
+/** What every agent says that is alone. */
+const BEGINNING = "this agent sequences the log now"
+
 const capturingLogger = (closings: Map<string, Array<string>>, events: Array<string>) =>
   Logger.layer([
     Logger.make<unknown, void>(({ message, logLevel, cause }) => {
@@ -131,7 +140,7 @@ const capturingLogger = (closings: Map<string, Array<string>>, events: Array<str
         const reasons = closings.get(peer)
         if (reasons === undefined) closings.set(peer, [reason])
         else reasons.push(reason)
-      } else if (logLevel !== "Debug" && logLevel !== "Trace") {
+      } else if (event !== BEGINNING && logLevel !== "Debug" && logLevel !== "Trace") {
         const shown = typeof fields === "object" ? JSON.stringify(fields, shownValue) : String(fields)
         events.push(`${logLevel} ${String(event)} ${shown} ${cause.reasons.length > 0 ? String(cause) : ""}`)
       }

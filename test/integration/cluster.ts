@@ -5,15 +5,17 @@
 import { Context, Effect, Layer, type Scope } from "effect"
 import * as entropy from "#backends/entropy.ts"
 import * as tcp from "#backends/network/tcp.ts"
+import * as tcpConnector from "#backends/network/tcp-connector.ts"
 import { FaultPlan, make as makeFaulty } from "#backends/object/faulty.ts"
 import { make as makeMemoryBucket } from "#backends/object/memory.ts"
 import { make as makeMemoryMetadata } from "#backends/metadata/memory.ts"
 import { Agent, layer as agentLayer } from "#core/agent/agent.ts"
 import { layer as runReaderLayer, RunReader } from "#core/agent/run-reader.ts"
 import { parseSettings, type Settings } from "#core/config/settings.ts"
-import { layer as appendLogLayer } from "#core/log/append-log.ts"
+import { layer as foldedLogLayer } from "#core/log/folded-log.ts"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { assert } from "#core/model/assert.ts"
+import { layer as peeredLogLayer } from "#core/peer/peered-log.ts"
 import { type Bucket } from "#core/ports/object-store.ts"
 import { MetadataStore } from "#core/ports/metadata-store.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
@@ -69,11 +71,13 @@ const startAgent = Effect.fnUntraced(function* (options: {
 }) {
   const { region, settings } = options
   const port = yield* freePort
+  const peerPort = yield* freePort
   const place = { region, zone: `${region}a` }
   const outside = Layer.mergeAll(
     Layer.succeed(MetadataStore, options.metadata),
     entropy.layer,
     tcp.layer,
+    tcpConnector.layer,
     Metrics.layerNoop
   )
   const bucketSets = new Map([
@@ -82,13 +86,16 @@ const startAgent = Effect.fnUntraced(function* (options: {
   const storage = runReaderLayer({ cacheBytes: settings.cacheBytes }).pipe(
     Layer.provideMerge(quorumLayer({ buckets: options.stores, bucketSets, ...place, settings }))
   )
-  const log = appendLogLayer({ shard: 0, pollIntervalMs: settings.logPollIntervalMs })
+  const folded = foldedLogLayer({ shard: 0, pollIntervalMs: settings.logPollIntervalMs })
+  const log = peeredLogLayer({ shard: 0, homeRegion: REGIONS[0], host: "127.0.0.1", port: peerPort })
   const members = membershipLayer({
-    agent: { name: region, ...place, host: "127.0.0.1", port, peerHost: "127.0.0.1", peerPort: 0 },
+    agent: { name: region, ...place, host: "127.0.0.1", port, peerHost: "127.0.0.1", peerPort },
     ttlMs: settings.membershipTtlMs
   })
   const whole = agentLayer({ host: "127.0.0.1", port, listener: "local", settings, bucketSet: "quorum" }).pipe(
-    Layer.provideMerge(Layer.mergeAll(storage, log, members)),
+    Layer.provideMerge(log),
+    Layer.provideMerge(members),
+    Layer.provideMerge(Layer.mergeAll(storage, folded)),
     Layer.provideMerge(outside)
   )
   const context = yield* Layer.build(whole)

@@ -41,7 +41,9 @@ const until = async <A>(
   return assert.fail(`not within ${DEADLINE_MS} ms: ${what}`)
 }
 
+/** Of the first agent of each region. */
 const portsOf = (base: number): ReadonlyArray<number> => PLAYGROUND_REGIONS.map((_, index) => base + index * 100)
+const PEER_PORT_OFFSET = 50
 
 const areFree = async (ports: ReadonlyArray<number>): Promise<boolean> => {
   for (const port of ports) if ((await Effect.runPromise(checkPort(HOST, port))) !== "free") return false
@@ -51,7 +53,7 @@ const areFree = async (ports: ReadonlyArray<number>): Promise<boolean> => {
 /** Below the ports that systems give to outgoing connections; every test process begins elsewhere. */
 const freeBase = async (): Promise<number> => {
   for (let base = 11_000 + (process.pid % 97) * 200; base < 32_000; base += 10) {
-    if (await areFree(portsOf(base))) return base
+    if (await areFree([...portsOf(base), ...portsOf(base + PEER_PORT_OFFSET)])) return base
   }
   return assert.fail("no free ports")
 }
@@ -79,7 +81,7 @@ const isAlive = (pid: number): boolean => {
 
 const start = async (dir: string, ...flags: ReadonlyArray<string>): Promise<Playground> => {
   const kafka = await freeBase()
-  const http = kafka + 50
+  const http = kafka + 25
   const meridian = startMeridian(
     "playground",
     "--dir",
@@ -93,7 +95,7 @@ const start = async (dir: string, ...flags: ReadonlyArray<string>): Promise<Play
   // Agents end by themselves when their supervisor is gone, and the supervisor with this child.
   onTestFinished(async () => {
     meridian.child.kill("SIGKILL")
-    await until("all ports free", () => areFree([...portsOf(kafka), ...portsOf(http)]))
+    await until("all ports free", () => areFree([kafka, kafka + PEER_PORT_OFFSET, http].flatMap(portsOf)))
   })
   const ended = meridian.ended.then(({ exitCode, stderr }) => assert.fail(`ended with ${exitCode}: ${stderr}`))
   await Promise.race([ended, until("ready", () => /^ready in [\d.]+ s$/m.test(meridian.output().stdout))])
@@ -276,7 +278,7 @@ describe("playground", () => {
   it("a second playground on the same directory is refused, and the first goes on", async () => {
     const { dir, supervisorPid, kafka } = await start(temporaryDirectory())
     const base = await freeBase()
-    const flags = ["--port-base", String(base), "--http-port-base", String(base + 50)]
+    const flags = ["--port-base", String(base), "--http-port-base", String(base + 25)]
     const { exitCode, stderr } = await startMeridian("playground", "--dir", dir, ...flags).ended
     assert.strictEqual(exitCode, 2)
     assert.include(stderr, `pid ${supervisorPid()}`)
@@ -369,7 +371,7 @@ describe("playground", () => {
     )
     assert.strictEqual(await first.stop(), 0)
     const base = await freeBase()
-    const flags = ["--port-base", String(base), "--http-port-base", String(base + 50)]
+    const flags = ["--port-base", String(base), "--http-port-base", String(base + 25)]
     const { exitCode, stderr } = await startMeridian("playground", "--dir", dir, ...flags).ended
     assert.strictEqual(exitCode, 2)
     assert.match(stderr, /^meridian: .*does not exist, but .*: us-east-1, us-west-2, eu-west-1; restore the database/m)

@@ -7,12 +7,19 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process"
 import { createWriteStream } from "node:fs"
 
+export interface User {
+  readonly uid: number
+  readonly gid: number
+}
+
 export interface RunOptions {
   /** The child is killed, and the call fails, after so long. */
   readonly deadlineMs: number
   readonly input?: Buffer | string
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
+  /** As whom; root only. */
+  readonly user?: User
   /** Exit codes that are no failure; 0 when left out. */
   readonly exitCodes?: readonly number[]
 }
@@ -38,6 +45,8 @@ export interface StartOptions {
   readonly logFile: string
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
+  /** As whom; root only. */
+  readonly user?: User
   /** Gets every piece of standard output, as text. */
   readonly onStdout?: (text: string) => void
   /** "pipe" gives `child.stdin`; by default standard input is empty. */
@@ -59,6 +68,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       detached: true,
       cwd: options.cwd,
       env: { ...process.env, ...options.env },
+      ...options.user,
       stdio: ["pipe", "pipe", "pipe"]
     })
     const out: Buffer[] = []
@@ -110,6 +120,7 @@ export function start(command: string, args: readonly string[], options: StartOp
     detached: true,
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
+    ...options.user,
     stdio: [options.stdin ?? "ignore", "pipe", "pipe"]
   })
   const pid = child.pid
@@ -125,12 +136,16 @@ export function start(command: string, args: readonly string[], options: StartOp
   const exited = new Promise<number | string>((resolve) => {
     const ended = (how: number | string): void => {
       running = false
-      log.end()
       resolve(how)
     }
-    child.on("error", (error) => ended(error.message))
+    child.on("error", (error) => {
+      log.end()
+      ended(error.message)
+    })
     // "exit", not "close": grandchildren may hold the pipes long after the child that we wait for is gone.
     child.on("exit", (code, signal) => ended(code ?? signal ?? "unknown"))
+    // And what they still say belongs into the log.
+    child.on("close", () => log.end())
   })
   return { pid, child, exited, isRunning: () => running, kill: (signal) => signalGroup(pid, signal) }
 }

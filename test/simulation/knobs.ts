@@ -13,8 +13,13 @@ export type Knobs = Partial<Readonly<Record<LimitName, number>>>
 /** Besides its real value each has one of these. */
 const SMALL: Readonly<Partial<Record<LimitName, ReadonlyArray<number>>>> = {
   commandsQueued: [1, 3],
-  submitsWaiting: [1, 3],
-  submitWaitMs: [200, 1_000],
+  tellsInFlight: [1],
+  tellRowsQueued: [1, 5],
+  answerFoldWaitMs: [1, 100],
+  indexPageRuns: [1, 3],
+  logRowsPerTrim: [1, 10],
+  checkpointChunkBytesMax: [200, 5_000],
+  commandsUnsettled: [8, 40],
   commandsPerEntry: [1, 2],
   commandSettleMs: [800, 3_000, 8_000],
   appendAttemptsMax: [1, 3],

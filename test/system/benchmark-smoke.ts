@@ -17,7 +17,7 @@ export const benchmarkSmoke: SystemTest = {
     })
     const last = stdout.toString().trimEnd().split("\n").at(-1) ?? ""
     const figures = JSON.parse(last) as Record<string, unknown>
-    for (const name of ["produce-consume", "latency", "memory", "partitions", "start"]) {
+    for (const name of ["produce-consume", "latency", "memory", "partitions", "start", "takeover", "commit"]) {
       assert(name in figures, `no figures of ${name} in ${last}`)
     }
     say(`quick mode took ${Math.round(durationMs / 1000)} s: ${last.slice(0, 2_000)}`)

@@ -22,6 +22,8 @@ export interface ClusterOptions {
   readonly restart?: "always" | "never"
   /** "npm" starts by `npm start`, as a user does; "program" the bundle itself, which a kill ends at once. */
   readonly by?: "npm" | "program"
+  /** URL of a database server; a file in the playground's folder where there is none. */
+  readonly metadata?: string
 }
 
 export interface Cluster {
@@ -53,6 +55,8 @@ const readyDeadlineMs = 60_000
 const deathDeadlineMs = 10_000
 /** Kafka ports of region r start at base + 100 r (as 9092, 9192, 9292). */
 const portStride = 100
+/** Agents are reached by each other so far above. */
+const peerPortOffset = 50
 const agentsPerRegionMax = 8
 
 export async function startCluster(against: Against, dir: string, options: ClusterOptions = {}): Promise<Cluster> {
@@ -121,6 +125,7 @@ async function launch(
   const { options } = place
   const flags = ["--dir", place.dir, "--port-base", String(place.port), "--http-port-base", String(place.httpPort)]
   if (options.agentsPerRegion !== undefined) flags.push("--agents-per-region", String(options.agentsPerRegion))
+  if (options.metadata !== undefined) flags.push("--metadata", options.metadata)
   if (options.restart === "never") flags.push("--no-restart")
   let heard = ""
   const settings = {
@@ -134,7 +139,7 @@ async function launch(
   const running =
     options.by === "npm"
       ? start("npm", ["start", "--", ...flags], { ...settings, cwd: root })
-      : start(process.execPath, [join(root, "dist", "meridian.mjs"), "playground", ...flags], settings)
+      : start(process.execPath, [bundle, "playground", ...flags], settings)
   await waitUntil("the playground says that it is ready", readyDeadlineMs, () => {
     if (!running.isRunning()) throw new Error(`the playground ended:\n${tailOf(settings.logFile)}`)
     return /ready in [\d.]+ s/.test(heard)
@@ -145,9 +150,12 @@ async function launch(
   return { running, readyMs: performance.now() - startedAtMs }
 }
 
+/** The bundle, as its own program. */
+export const bundle = join(root, "dist", "meridian.mjs")
+
 /** Any call of the command builds the bundle where sources are newer; started then without wrappers. */
 let built: Promise<unknown> | undefined
-async function build(): Promise<void> {
+export async function build(): Promise<void> {
   built ??= run(process.execPath, [join(root, "bin", "meridian.mjs"), "--version"], { deadlineMs: buildDeadlineMs })
   await built
 }
@@ -167,7 +175,7 @@ function allAgentPids(dir: string): number[] {
 }
 
 /** A pid file may outlive its process, and the number may have gone to another one: only an agent counts. */
-function isAgent(pid: number): boolean {
+export function isAgent(pid: number): boolean {
   if (!Number.isSafeInteger(pid) || pid <= 1) return false
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("\0agent\0")
@@ -176,7 +184,7 @@ function isAgent(pid: number): boolean {
   }
 }
 
-async function killPids(pids: readonly number[]): Promise<void> {
+export async function killPids(pids: readonly number[]): Promise<void> {
   for (const pid of pids) {
     try {
       process.kill(pid, "SIGKILL")
@@ -236,6 +244,7 @@ export async function freePorts(): Promise<number> {
     const wanted = Array.from({ length: regions * agentsPerRegionMax }, (_, index) => {
       return base + portStride * Math.floor(index / agentsPerRegionMax) + (index % agentsPerRegionMax)
     })
+    wanted.push(...wanted.map((port) => port + peerPortOffset))
     if ((await Promise.all(wanted.map(isFree))).every(Boolean)) return base
   }
   throw new Error("no free ports between 12000 and 32000: is a test of an earlier run still there?")

@@ -95,12 +95,13 @@ export class NumberedProducer {
   }
 }
 
-/** The longest time between two acknowledgements that follow each other. */
-export function longestPauseMs(acknowledged: readonly Acknowledgement[]): number {
+/** The longest time between two acknowledgements that follow each other; of those pauses only that end after `fromMs`. */
+export function longestPauseMs(acknowledged: readonly Acknowledgement[], fromMs = 0): number {
   const times = acknowledged.map(({ atMs }) => atMs).toSorted((a, b) => a - b)
   let longest = 0
   for (let index = 1; index < times.length; index++) {
-    longest = Math.max(longest, (times[index] ?? 0) - (times[index - 1] ?? 0))
+    const at = times[index] ?? 0
+    if (at >= fromMs) longest = Math.max(longest, at - (times[index - 1] ?? 0))
   }
   return longest
 }

@@ -8,78 +8,36 @@
 import { strict as assert } from "node:assert"
 import { chmodSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { delay } from "../peers/child-process.ts"
-import { kcatConsume } from "../peers/kcat.ts"
-import { type ConsumedRecord } from "../peers/record-frames.ts"
+import { startDatabase } from "./database-cluster.ts"
 import { bucketDirectory, type Cluster } from "./harness.ts"
-import { NumberedProducer, longestPauseMs, numberedFault } from "./numbered-records.ts"
+import { numberedFault } from "./numbered-records.ts"
+import { flowing, judge, readAll, startStreams } from "./numbered-streams.ts"
+import { seededRandom } from "./seeded-random.ts"
 import { type Context, type SystemTest } from "./system-test.ts"
 
-const partitions = 6
-const recordsPerSecond = 2_000
-const stepDeadlineMs = 120_000
-const numbersPerProducer = 100_000_000
-/** Acknowledgements before a fault, and after it, at the least. */
-const enough = 4_000
 const killRounds = 4
 
-const kinds = ["java", "confluent-kafka"] as const
+/** Where the cluster keeps its metadata: the playground's own file, or a server that outlives every agent. */
+type Metadata = "file" | "PostgreSQL"
 
-interface Stream {
-  readonly topic: string
-  readonly producer: NumberedProducer
+const outageOn = (metadata: Metadata, what: string): Pick<SystemTest, "name" | "needs"> =>
+  metadata === "file"
+    ? { name: `outage: ${what}`, needs: ["kcat", "kafka", "confluent-kafka"] }
+    : {
+        name: `outage on PostgreSQL: ${what}`,
+        needs: ["postgresql", "kcat", "kafka", "confluent-kafka", "meridian"]
+      }
+
+async function startOn(metadata: Metadata, context: Context): Promise<Cluster> {
+  if (metadata === "file") return await context.startCluster({ restart: "never" })
+  return await context.startCluster({ restart: "never", metadata: (await startDatabase(context)).url() })
 }
 
-/** One producer of each kind, each into a topic of its own, running and acknowledged. */
-async function startStreams(context: Context, cluster: Cluster): Promise<Stream[]> {
-  const streams: Stream[] = []
-  for (const [index, kind] of kinds.entries()) {
-    const topic = `numbers-${kind}`
-    await cluster.createTopic(topic, partitions)
-    const producer = await NumberedProducer.start({
-      kind,
-      bootstrap: cluster.bootstrapOfAll,
-      topic,
-      partitions,
-      first: index * numbersPerProducer,
-      recordsPerSecond,
-      dir: context.dir
-    })
-    streams.push({ topic, producer })
-  }
-  await flowing(streams)
-  return streams
-}
-
-async function flowing(streams: readonly Stream[]): Promise<void> {
-  await Promise.all(streams.map(({ producer }) => producer.acknowledgesMore(enough, stepDeadlineMs)))
-}
-
-/** Ends the producers and judges what each region shows of their topics. */
-async function judge(context: Context, cluster: Cluster, streams: readonly Stream[], live: readonly number[]) {
-  for (const { topic, producer } of streams) {
-    const sent = await producer.end()
-    const { acknowledged, failed } = producer
-    assert.equal(failed.length, 0, `${topic}: ${failed.length} records failed, such as ${failed[0]}`)
-    assert.equal(acknowledged.length, sent, `${topic}: ${sent} sent, ${acknowledged.length} acknowledged`)
-    for (const region of live) {
-      const read = await readAll(cluster.bootstrap[region] ?? "", topic)
-      assert.equal(numberedFault(acknowledged, read), undefined, `${topic}, read through region ${region}`)
-    }
-    const pause = (longestPauseMs(acknowledged) / 1000).toFixed(2)
-    context.say(`${topic}: ${acknowledged.length} acknowledged, none lost or doubled, longest pause ${pause} s`)
-  }
-}
-
-async function readAll(bootstrap: string, topic: string): Promise<ConsumedRecord[]> {
-  return await kcatConsume({ bootstrap, topic, deadlineMs: stepDeadlineMs })
-}
-
-export const regionOutage: SystemTest = {
-  name: "outage: the agents of one region are killed",
-  needs: ["kcat", "kafka", "confluent-kafka"],
+const regionOutageOn = (metadata: Metadata): SystemTest => ({
+  ...outageOn(metadata, "the agents of one region are killed"),
   deadlineMs: 400_000,
   run: async (context) => {
-    const cluster = await context.startCluster({ restart: "never" })
+    const cluster = await startOn(metadata, context)
     const streams = await startStreams(context, cluster)
     // The region that a producer is using now: to kill another one would prove nothing for it.
     const victim = cluster.regionOf(streams[0]?.producer.leader ?? "")
@@ -90,7 +48,10 @@ export const regionOutage: SystemTest = {
     const live = [...cluster.bootstrap.keys()].filter((region) => region !== victim)
     await judge(context, cluster, streams, live)
   }
-}
+})
+
+export const regionOutage = regionOutageOn("file")
+export const regionOutageOnPostgres = regionOutageOn("PostgreSQL")
 
 const bucketFaults = {
   "renamed away": (bucket: string) => {
@@ -143,8 +104,8 @@ export const bucketOutage: SystemTest = {
 }
 
 /** Kills everything after each pause and starts it again; the producers go on all the while. */
-async function killAndStart(context: Context, pausesMs: readonly number[]): Promise<void> {
-  const cluster = await context.startCluster({ restart: "never" })
+async function killAndStart(context: Context, metadata: Metadata, pausesMs: readonly number[]): Promise<void> {
+  const cluster = await startOn(metadata, context)
   const streams = await startStreams(context, cluster)
   for (const pauseMs of pausesMs) {
     await delay(pauseMs)
@@ -162,35 +123,25 @@ async function killAndStart(context: Context, pausesMs: readonly number[]): Prom
   }
 }
 
-export const totalOutage: SystemTest = {
-  name: "outage: every process is killed and starts again",
-  needs: ["kcat", "kafka", "confluent-kafka"],
+const totalOutageOn = (metadata: Metadata): SystemTest => ({
+  ...outageOn(metadata, "every process is killed and starts again"),
   deadlineMs: 500_000,
-  run: async (context) => await killAndStart(context, [0])
-}
+  run: async (context) => await killAndStart(context, metadata, [0])
+})
+
+export const totalOutage = totalOutageOn("file")
+export const totalOutageOnPostgres = totalOutageOn("PostgreSQL")
 
 export const randomKills: SystemTest = {
   name: "outage: every process is killed at random moments",
   needs: ["kcat", "kafka", "confluent-kafka"],
   deadlineMs: 900_000,
   run: async (context) => {
-    const seed = Number(process.env["MERIDIAN_TEST_SEED"] ?? process.pid)
-    context.say(`seed ${seed} (MERIDIAN_TEST_SEED=${seed} repeats it)`)
-    const random = randomFrom(seed)
+    const random = seededRandom(context)
     await killAndStart(
       context,
+      "file",
       Array.from({ length: killRounds }, () => Math.floor(random() * 1_500))
     )
-  }
-}
-
-/** mulberry32: small, and the same everywhere. */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }

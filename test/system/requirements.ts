@@ -1,11 +1,24 @@
 /** What a system test may need of the machine, and the sentence that says what is missing and how to get it. */
 import { kafkaMissing } from "../peers/apache-kafka/installation.ts"
 import { isInstalled } from "../peers/child-process.ts"
+import { cockroachdbParserMissing } from "../peers/cockroachdb-parser/cockroachdb-parser.ts"
 import { confluentMissing } from "../peers/confluent-kafka/confluent-kafka.ts"
 import { franzGoMissing } from "../peers/franz-go/franz-go.ts"
+import { containersMissing } from "../peers/containers.ts"
+import { postgresMissing } from "../peers/postgres/postgres.ts"
 import { packageRecordsMissing } from "./package-records.ts"
 
-export type Need = "kcat" | "kafka" | "confluent-kafka" | "franz-go" | "package-list" | "meridian"
+export type Need =
+  | "kcat"
+  | "kafka"
+  | "confluent-kafka"
+  | "franz-go"
+  | "package-list"
+  | "postgresql"
+  | "cockroachdb-url"
+  | "cockroachdb-parser"
+  | "containers"
+  | "meridian"
 
 /** Which system the tests run against: the product, or a real Apache Kafka to try the tests themselves. */
 export type Against = "meridian" | "kafka"
@@ -41,6 +54,16 @@ export class Requirements {
         return await franzGoMissing()
       case "package-list":
         return packageRecordsMissing()
+      case "postgresql":
+        return postgresMissing()
+      case "cockroachdb-url":
+        return process.env["MERIDIAN_TEST_COCKROACHDB_URL"] === undefined
+          ? "MERIDIAN_TEST_COCKROACHDB_URL names no CockroachDB"
+          : undefined
+      case "cockroachdb-parser":
+        return await cockroachdbParserMissing()
+      case "containers":
+        return await containersMissing()
       case "meridian":
         return this.against === "meridian" ? undefined : "this test is about Meridian itself"
     }

@@ -16,20 +16,37 @@ import { parseArgs } from "node:util"
 import { killAll } from "../peers/child-process.ts"
 import { benchmarkSmoke } from "./benchmark-smoke.ts"
 import { confluentKafka, franzGo, javaConsole, kafkajs, platformatic } from "./clients.ts"
+import { agentWaits, databaseOutage } from "./database-agents.ts"
+import { cockroachdbContainer, cockroachdbStore, postgresStore } from "./database-store.ts"
+import { cutSequencer, killedDatabase, resetConnections } from "./database-outage.ts"
 import { differential } from "./differential.ts"
 import { type Cluster, startCluster } from "./harness.ts"
 import { kafkaTools } from "./kafka-tools.ts"
 import { leaders } from "./leaders.ts"
 import { messageSchema } from "./message-schema.ts"
-import { bucketOutage, randomKills, regionOutage, totalOutage } from "./outage.ts"
+import {
+  bucketOutage,
+  randomKills,
+  regionOutage,
+  regionOutageOnPostgres,
+  totalOutage,
+  totalOutageOnPostgres
+} from "./outage.ts"
 import { realInput } from "./real-input.ts"
 import { type Against, Requirements } from "./requirements.ts"
 import { segmentInspection } from "./segment-inspection.ts"
+import { sqlGrammar } from "./sql-grammar.ts"
 import { type Context, type SystemTest } from "./system-test.ts"
+import { frozenSequencer, killedSequencer } from "./takeover.ts"
 
 /** Short ones first: what is broken altogether shows early. */
 const tests: readonly SystemTest[] = [
   messageSchema,
+  sqlGrammar,
+  agentWaits,
+  postgresStore,
+  cockroachdbStore,
+  cockroachdbContainer,
   differential,
   leaders,
   kafkajs,
@@ -43,7 +60,15 @@ const tests: readonly SystemTest[] = [
   regionOutage,
   bucketOutage,
   totalOutage,
+  databaseOutage,
   randomKills,
+  regionOutageOnPostgres,
+  totalOutageOnPostgres,
+  killedSequencer,
+  frozenSequencer,
+  killedDatabase,
+  cutSequencer,
+  resetConnections,
   benchmarkSmoke
 ]
 
@@ -94,6 +119,7 @@ async function main(): Promise<number> {
 async function runOne(test: SystemTest, dir: string, options: Options, count: Count): Promise<void> {
   mkdirSync(dir, { recursive: true })
   const clusters: Promise<Cluster>[] = []
+  const ends: Array<() => Promise<void>> = []
   const context: Context = {
     dir,
     say: (line) => console.log(`     ${line}`),
@@ -101,7 +127,8 @@ async function runOne(test: SystemTest, dir: string, options: Options, count: Co
       const cluster = startCluster(options.against, join(dir, `cluster-${clusters.length + 1}`), clusterOptions)
       clusters.push(cluster)
       return cluster
-    }
+    },
+    onEnd: (end) => void ends.unshift(end)
   }
   console.log(`RUN  ${test.name}`)
   const startedAtMs = performance.now()
@@ -110,22 +137,23 @@ async function runOne(test: SystemTest, dir: string, options: Options, count: Co
     await within(test.deadlineMs, `the test took longer than ${test.deadlineMs / 1000} s`, test.run(context))
     count.passed++
     console.log(`PASS ${test.name} (${took()})`)
-    await endAll(clusters)
+    await endAll(clusters, ends)
     if (!options.keep) rmSync(dir, { recursive: true, force: true })
   } catch (error) {
     count.failed++
     console.log(`FAIL ${test.name} (${took()}): ${error instanceof Error ? error.message : String(error)}`)
-    await endAll(clusters)
+    await endAll(clusters, ends)
     showLogs(dir)
   }
 }
 
-async function endAll(clusters: readonly Promise<Cluster>[]): Promise<void> {
+async function endAll(clusters: readonly Promise<Cluster>[], ends: ReadonlyArray<() => Promise<void>>): Promise<void> {
   for (const starting of clusters) {
     const stopped = starting.then((cluster) => cluster.stop())
     // A cluster that did not start, or does not stop, has said so already; killAll takes what is left of it.
     await within(stopDeadlineMs, "stop", stopped).catch(() => undefined)
   }
+  for (const end of ends) await within(stopDeadlineMs, "end", end()).catch(() => undefined)
   killAll()
 }
 

@@ -2,7 +2,7 @@
  * What a system test is: a name, what it needs on the machine, and a function that throws when something is wrong.
  *
  * A test owns nothing global. It works in `context.dir`, starts clusters through the context only (so that the runner
- * can end them), and gives every step a deadline.
+ * can end them), says by `onEnd` how to end what else it starts, and gives every step a deadline.
  */
 import { type Cluster, type ClusterOptions } from "./harness.ts"
 import { type Need } from "./requirements.ts"
@@ -21,4 +21,6 @@ export interface Context {
   /** A figure or a remark for whoever reads the output. */
   readonly say: (line: string) => void
   readonly startCluster: (options?: ClusterOptions) => Promise<Cluster>
+  /** To be called when the test is over, however it ended: after its clusters have stopped, the last one first. */
+  readonly onEnd: (end: () => Promise<void>) => void
 }

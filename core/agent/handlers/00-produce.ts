@@ -15,7 +15,6 @@ import { limits } from "#core/model/limits.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
 import { Produce } from "#core/protocol/api/00-produce.ts"
 import { type RequestOf, type ResponseInput } from "#core/protocol/schema.ts"
-import * as batchHeader from "#core/records/batch-header.ts"
 import { validateProduced } from "#core/records/validate-batch.ts"
 import { type AgentServices, defineHandler, NO_ANSWER, type Reply, type RequestContext } from "../handler.ts"
 import { errorOfBatchFailure, errorOfVerdict, KAFKA } from "../kafka-error.ts"
@@ -100,7 +99,6 @@ const check = (
   return {
     pending: {
       topicId: state.topic.topicId,
-      topicName: state.topic.name,
       partition: state.partition,
       timestampType: config.timestampType,
       batch: result.batch,
@@ -118,20 +116,6 @@ const check = (
   }
 }
 
-/** Its producer sends it again: what comes behind it must not be taken for its first batch. */
-const noteRefused = (
-  { buffer }: AgentServices,
-  place: { readonly topic: string; readonly partition: number },
-  records: Buffer
-): void => {
-  // Nothing was checked yet.
-  if (records.length < batchHeader.BATCH_HEADER_BYTES) return
-  const producerId = batchHeader.producerId(records, 0)
-  if (!Number.isSafeInteger(producerId) || producerId < 0) return
-  const producerEpoch = batchHeader.producerEpoch(records, 0)
-  buffer.refused({ ...place, producerId }, { producerEpoch, baseSequence: batchHeader.baseSequence(records, 0) })
-}
-
 /** Goes through the request: refusals are put into the answer at once, accepted batches come back for the segment. */
 const sort = (services: AgentServices, request: Request, apiVersion: number, certainty: Certainty) => {
   const accepted: Array<Accepted> = []
@@ -143,7 +127,6 @@ const sort = (services: AgentServices, request: Request, apiVersion: number, cer
     for (const { index, records } of partitionData) {
       const state = findPartition(topic, reference, index, certainty)
       if (typeof state === "number") {
-        noteRefused(services, { topic: name || topicId, partition: index }, records ?? NO_RECORDS)
         answers.push(refused(index, state))
         continue
       }

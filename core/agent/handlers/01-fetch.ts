@@ -3,7 +3,7 @@
  *
  * Whole batches from the one that contains the offset on; at least one batch for the first partition that has records,
  * whatever the limits say (KIP-74). Waits for minBytes up to maxWait and wakes on any entry that is folded, wherever it was
- * produced. Batches are views of cached blocks, stamped with their offsets; copies only where little of a block is served.
+ * produced; for old offsets, whose sizes index pages tell, it does not wait. Batches are views of cached blocks, stamped with their offsets; copies only where little of a block is served.
  * v7+ sessions (KIP-227): never created; session id 0 is what Kafka answers when its cache is full, and clients then send
  * full requests. v11+ preferred read replica: none, the agent itself is in the client's region. v12+ lastFetchedEpoch: the
  * epoch is 0 for ever and nothing diverges. v13+ topic ids. v15+ and v18: fields of replicas.
@@ -157,7 +157,8 @@ const answer = Effect.fnUntraced(function* (
     yield* waitForBytes(services.log, wanted, { minBytes: Math.min(request.minBytes, bytesMax), waitMs })
   }
   const startedMs = services.clock.currentTimeMillisUnsafe()
-  const read = yield* readPlan(services, planFetch(wanted, bytesMax), hold)
+  const planned = planFetch(services.pages, wanted, bytesMax)
+  const read = yield* readPlan(services, Effect.isEffect(planned) ? yield* planned : planned, hold)
   const answers = resolved.map((each) => answerPartition(services, each, read, request.isolationLevel))
   if (read.bytes === 0) counters.fetchEmpty++
   counters.fetchBytes += read.bytes

@@ -54,9 +54,9 @@ const find = (services: AgentServices, state: PartitionState, timestamp: number)
     case EARLIEST_PENDING_UPLOAD:
       return Effect.succeed(NOWHERE)
     case MAX_TIMESTAMP:
-      return withLargestTimestamp(services.runs, state)
+      return withLargestTimestamp(services, state)
     default:
-      return firstAtOrAfter(services.runs, state, timestamp)
+      return firstAtOrAfter(services, state, timestamp)
   }
 }
 

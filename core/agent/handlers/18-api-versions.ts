@@ -10,7 +10,8 @@
  */
 import { Effect } from "effect"
 import { ApiVersions } from "#core/protocol/api/18-api-versions.ts"
-import { advertisedVersions } from "#core/protocol/registry.ts"
+import { type AdvertisedVersions, advertisedVersions } from "#core/protocol/registry.ts"
+import { type RequestOf, type ResponseInput } from "#core/protocol/schema.ts"
 import { defineHandler } from "../handler.ts"
 import { KAFKA } from "../kafka-error.ts"
 
@@ -23,17 +24,29 @@ export const unsupportedApiVersions = () => ({
   throttleTimeMs: 0
 })
 
-export const apiVersions = defineHandler(ApiVersions, () => (request, { apiVersion }) => {
+/** The answer of a listener that serves these APIs. */
+export const answerApiVersions = (
+  apiKeys: ReadonlyArray<AdvertisedVersions>,
+  request: RequestOf<typeof ApiVersions>,
+  apiVersion: number
+): Effect.Effect<ResponseInput<typeof ApiVersions>> => {
   const isSane = (value: string) => apiVersion < 3 || SOFTWARE.test(value)
   if (!isSane(request.clientSoftwareName) || !isSane(request.clientSoftwareVersion)) {
     return Effect.succeed({ errorCode: KAFKA.INVALID_REQUEST, apiKeys: [], throttleTimeMs: 0 })
   }
   return Effect.succeed({
     errorCode: KAFKA.NONE,
-    apiKeys: advertisedVersions,
+    apiKeys,
     throttleTimeMs: 0,
     supportedFeatures: [],
     finalizedFeaturesEpoch: 0,
     finalizedFeatures: []
   })
-})
+}
+
+export const apiVersions = defineHandler(
+  ApiVersions,
+  () =>
+    (request, { apiVersion }) =>
+      answerApiVersions(advertisedVersions, request, apiVersion)
+)

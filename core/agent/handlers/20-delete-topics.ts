@@ -65,7 +65,7 @@ const remove = (
     return Effect.succeed(answer(reference, errorOfMissing(reference, certainty), "there is no such topic"))
   }
   const { topicId, name } = topic
-  return Effect.match(services.log.submit({ kind: "delete-topic", topicId }), {
+  return Effect.match(services.log.submit({ kind: "delete-topic", topicId, mayBeDone: false }), {
     onFailure: (error) => answer(reference, errorOfCommand(error), "the topic may or may not have been deleted"),
     onSuccess: ({ result }) =>
       result === "deleted"

@@ -54,7 +54,8 @@ const grow = (
     .find((problem) => problem !== undefined)
   if (malformed !== undefined) return refuse(KAFKA.INVALID_REPLICA_ASSIGNMENT, malformed)
   if (options.validateOnly) return Effect.succeed({ name, errorCode: KAFKA.NONE, errorMessage: null })
-  return Effect.match(services.log.submit({ kind: "create-partitions", topicId: topic.topicId, partitions: count }), {
+  const command = { kind: "create-partitions", topicId: topic.topicId, partitions: count, mayBeDone: false } as const
+  return Effect.match(services.log.submit(command), {
     onFailure: (error): Answer => ({
       name,
       errorCode: errorOfCommand(error),

@@ -4,7 +4,8 @@ import { existsSync, readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { peerCache } from "../apache-kafka/installation.ts"
-import { isInstalled, run } from "../child-process.ts"
+import { run } from "../child-process.ts"
+import { goMissing } from "../go.ts"
 import { type ConsumedRecord, type InputRecord, decodeFrames, encodeFrames } from "../record-frames.ts"
 
 const folder = dirname(fileURLToPath(import.meta.url))
@@ -13,11 +14,7 @@ const buildDeadlineMs = 300_000
 const goMinorMin = 26
 
 export async function franzGoMissing(): Promise<string | undefined> {
-  if (!isInstalled("go", ["version"])) return `Go is missing: install Go 1.${goMinorMin} or newer`
-  const version = (await run("go", ["version"], { deadlineMs: 30_000 })).stdout.toString()
-  const [, major, minor] = /go(\d+)\.(\d+)/.exec(version) ?? []
-  if (Number(major) > 1 || Number(minor) >= goMinorMin) return undefined
-  return `Go ${major}.${minor} is too old: install Go 1.${goMinorMin} or newer`
+  return await goMissing(goMinorMin)
 }
 
 export async function franzGoProduce(options: {

@@ -139,7 +139,8 @@ export class AgentHost implements Place {
     const { world } = this.#options
     const hasServed = this.running !== undefined
     this.#bury("reset")
-    world.trace.add(this.name, () => `has ended: ${endText(exit)}`)
+    // Not the stack: where it was loaded from must not be in a trace.
+    world.trace.add(this.name, () => `has ended: ${endText(exit).split("\n")[0]}`)
     const isOrderly = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
     const isSuperseded = Exit.isSuccess(exit) && exit.value === "superseded" && this.generation > 1
     const couldNotStart = Exit.isFailure(exit) && !hasServed && !Cause.hasDies(exit.cause)

@@ -1,14 +1,14 @@
 /**
  * One agent as the product's own composition root puts it together (bin/agent-main.ts), on simulated ports.
- *
- * `commitLogLayer` is the one place that says how the commit log of an agent is made.
  */
 import { Context, Effect, Layer } from "effect"
 import { layer as agentLayer } from "#core/agent/agent.ts"
 import { layer as runReaderLayer, RunReader } from "#core/agent/run-reader.ts"
 import { type Settings } from "#core/config/settings.ts"
-import { layer as appendLogLayer } from "#core/log/append-log.ts"
 import { CommitLog } from "#core/log/commit-log.ts"
+import { layer as foldedLogLayer } from "#core/log/folded-log.ts"
+import { SequencerView } from "#core/log/sequenced-log.ts"
+import { layer as peeredLogLayer } from "#core/peer/peered-log.ts"
 import { type Connector } from "#core/ports/connector.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { MetadataStore } from "#core/ports/metadata-store.ts"
@@ -20,6 +20,7 @@ import { layer as quorumLayer, QuorumStatus } from "#replication/quorum/quorum.t
 import * as Readiness from "../../../bin/readiness.ts"
 import { type Process } from "../engine/process.ts"
 import { Gauges } from "./gauges.ts"
+import { REGIONS } from "./regions.ts"
 
 export const CLIENT_PORT = 9092
 export const PEER_PORT = 9192
@@ -36,14 +37,22 @@ export interface AgentParts {
 
 /** What checkers look at. */
 export interface RunningAgent {
+  readonly sequencer: SequencerView["Service"]
   readonly log: CommitLog["Service"]
   readonly quorum: QuorumStatus["Service"]
   readonly runs: RunReader["Service"]
   readonly gauges: Gauges
 }
 
-const commitLogLayer = ({ settings }: AgentParts) =>
-  appendLogLayer({ shard: SHARD, pollIntervalMs: settings.logPollIntervalMs })
+/** Small, so that windows, checkpoints and trimming come many times in a short run. */
+const MATERIALIZER = {
+  keepEntries: 20,
+  keepMs: 1_000,
+  checkpointEntries: 30,
+  keepRows: 20,
+  pageRuns: 4,
+  intervalMs: 700
+}
 
 const layersOf = (parts: AgentParts, gauges: Gauges) => {
   const { process, settings, bucketSet } = parts
@@ -51,13 +60,22 @@ const layersOf = (parts: AgentParts, gauges: Gauges) => {
   const address = { host: process.name, port: CLIENT_PORT }
   return agentLayer({ ...address, listener: "clients", settings, bucketSet: bucketSet.name }).pipe(
     Layer.provideMerge(
+      peeredLogLayer({
+        shard: SHARD,
+        homeRegion: REGIONS[0],
+        host: process.name,
+        port: PEER_PORT,
+        log: { materializer: MATERIALIZER }
+      })
+    ),
+    Layer.provideMerge(
       membershipLayer({
         agent: { name: process.name, ...place, ...address, peerHost: process.name, peerPort: PEER_PORT },
         ttlMs: settings.membershipTtlMs
       })
     ),
     Layer.provideMerge(runReaderLayer({ cacheBytes: settings.cacheBytes })),
-    Layer.provideMerge(commitLogLayer(parts)),
+    Layer.provideMerge(foldedLogLayer({ shard: SHARD, pollIntervalMs: settings.logPollIntervalMs })),
     Layer.provideMerge(
       quorumLayer({ buckets: parts.buckets, bucketSets: new Map([[QUORUM_SET, bucketSet]]), ...place, settings })
     ),
@@ -85,6 +103,7 @@ export const runAgent = (parts: AgentParts, started: (agent: RunningAgent) => vo
       readiness.listening()
       started({
         log: Context.get(context, CommitLog),
+        sequencer: Context.get(context, SequencerView),
         quorum: Context.get(context, QuorumStatus),
         runs: Context.get(context, RunReader),
         gauges

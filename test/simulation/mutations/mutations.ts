@@ -1,7 +1,9 @@
 /** The mutations, by the promise that they break. */
 import { type Mutation } from "./mutation.ts"
 
-const APPENDER = "core/log/appender.ts"
+const SEQUENCER = "core/log/sequencer.ts"
+const SLOT_WRITER = "core/log/slot-writer.ts"
+const SUBMITTER = "core/log/submitter.ts"
 const JUDGE = "core/log/judge.ts"
 const LOG_TAIL = "core/log/log-tail.ts"
 const SEGMENT_BUFFER = "core/agent/segment-buffer.ts"
@@ -14,10 +16,10 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     doc: "a command is answered when its row is issued, not when it is settled",
     edits: [
       {
-        file: APPENDER,
+        file: SEQUENCER,
         find: "      const judgedFor = this.current\n",
         replace:
-          "      const judgedFor = this.current\n      judgedFor.forEach((submission, index) => submission.end({ answer: judged.answers[index]! }))\n"
+          '      const judgedFor = this.current\n      judgedFor.forEach((submission, index) => submission.end({ kind: "answer", answer: judged.answers[index]!, seq: this.tail.fold.seq }))\n'
       }
     ],
     scenario: "calm",
@@ -29,26 +31,25 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     edits: [
       {
         file: LOG_TAIL,
-        find: "const isMine = slot?.seq === row.seq && slot.nonce === row.nonce",
-        replace: "const isMine = slot?.seq === row.seq"
+        find: 'slot.nonce !== row.nonce ? "lost" : folded.standing',
+        replace: "folded.standing"
       }
     ],
-    scenario: "calm",
-    caughtBy: ["acknowledged-before-log", "producer-ids"]
+    scenario: "kills",
+    caughtBy: ["acknowledged-before-log", "healthy"]
   },
   {
     name: "indefinite-append-fails",
     doc: "an append of which nobody knows whether it took effect is given up as if it had failed",
     edits: [
       {
-        file: APPENDER,
+        file: SLOT_WRITER,
         find: 'if (attempt === 1 && inserted.failure.outcome === "definite") return inserted.failure',
-        replace:
-          'if (attempt === 1) { this.endCurrent(unavailable("definite", inserted.failure)); return inserted.failure }'
+        replace: "if (attempt === 1) return inserted.failure"
       }
     ],
     scenario: "database",
-    caughtBy: ["definite-failure", "visible-at-once"]
+    caughtBy: ["healthy", "liveness", "doubled", "verdicts"]
   },
   {
     name: "uncertain-is-told-as-failure",
@@ -109,7 +110,13 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
   {
     name: "followers-not-doomed",
     doc: "what was handed in behind a lost batch of the same producer is committed",
-    edits: [{ file: SEGMENT_BUFFER, find: "  doomFollowers(state, segment)\n", replace: "" }],
+    edits: [
+      {
+        file: SEGMENT_BUFFER,
+        find: "  doomFollowers(state, segment)\n  yield* tellFailure",
+        replace: "  yield* tellFailure"
+      }
+    ],
     scenario: "buckets",
     caughtBy: ["fenced"]
   },
@@ -125,19 +132,12 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     doc: "what arrives behind a new producer's lost first batch is taken for its first one",
     edits: [
       {
-        file: "core/agent/producer-order.ts",
-        find: "    this.#gaps.set(key, { producerEpoch, baseSequence, sinceMs: nowMs })\n",
+        file: "core/agent/lost-batches.ts",
+        find: "    this.#lost.set(key, { producerEpoch, baseSequence })\n",
         replace: ""
       }
     ],
     scenario: "buckets",
-    caughtBy: ["fenced"]
-  },
-  {
-    name: "new-producers-not-awaited",
-    doc: "a new producer's next segment is committed while its first one may still fail",
-    edits: [{ file: SEGMENT_BUFFER, find: "  yield* awaitUnknownProducers(state, segment)\n", replace: "" }],
-    scenario: "default",
     caughtBy: ["fenced"]
   },
   {
@@ -212,7 +212,8 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
       {
         file: "replication/quorum/copy-put.ts",
         find: "copy.store.put(copy.key, copy.chunks)",
-        replace: 'copy.store.put(copy.key, copy.store.bucket === "us-east-1" ? copy.chunks.toReversed() : copy.chunks)'
+        replace:
+          'copy.store.put(copy.key, copy.store.bucket === "us-east-1" ? copy.chunks.toReversed() : copy.chunks)'
       }
     ],
     scenario: "calm",
@@ -235,7 +236,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     name: "chain-broken",
     doc: "a row names a predecessor that is not its own",
     edits: [
-      { file: APPENDER, find: "      prevNonce: fold.nonce,\n", replace: "      prevNonce: this.entropy.uuid(),\n" }
+      { file: SLOT_WRITER, find: "      prevNonce: fold.nonce,\n", replace: "      prevNonce: this.entropy.uuid(),\n" }
     ],
     scenario: "calm",
     caughtBy: ["chain"]
@@ -243,7 +244,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
   {
     name: "slot-skipped",
     doc: "a row leaves a gap in the log",
-    edits: [{ file: APPENDER, find: "      seq: fold.seq + 1,\n", replace: "      seq: fold.seq + 2,\n" }],
+    edits: [{ file: SLOT_WRITER, find: "      seq: fold.seq + 1,\n", replace: "      seq: fold.seq + 2,\n" }],
     scenario: "calm",
     caughtBy: ["contract"]
   },
@@ -313,5 +314,49 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     edits: [{ file: "core/agent/handlers/00-produce.ts", find: "        giveBudgetBack()\n", replace: "" }],
     scenario: "calm",
     caughtBy: ["bounded"]
+  },
+  {
+    name: "epoch-of-yesterday",
+    doc: "a sequencer appends in the first epoch for ever",
+    edits: [
+      {
+        file: SEQUENCER,
+        find: "{ epoch: this.tail.fold.epoch, isKept: false }",
+        replace: "{ epoch: Math.min(1, this.tail.fold.epoch), isKept: false }"
+      }
+    ],
+    scenario: "kills",
+    caughtBy: ["chain", "healthy"]
+  },
+  {
+    name: "sent-again-in-any-order",
+    doc: "what a lost stream took is sent again, the last first",
+    edits: [
+      {
+        file: SUBMITTER,
+        find: "for (const pending of this.unsettled.slice())",
+        replace: "for (const pending of this.unsettled.toReversed())"
+      }
+    ],
+    scenario: "kills",
+    caughtBy: ["fenced"]
+  },
+  {
+    name: "pages-not-written",
+    doc: "the log is said to be in index pages that nobody wrote",
+    edits: [
+      {
+        file: "core/log/materializer.ts",
+        find: '      yield* guarded("writeIndexPages", state.store.writeIndexPages(batch))',
+        replace: ""
+      },
+      {
+        file: "core/log/materializer.ts",
+        find: "  if (batch.length > 0) yield* guarded",
+        replace: "  if (batch.length > 1_000) yield* guarded"
+      }
+    ],
+    scenario: "calm",
+    caughtBy: ["acknowledged-lost", "liveness", "healthy"]
   }
 ]

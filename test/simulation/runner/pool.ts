@@ -7,7 +7,8 @@ import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { type ScenarioName } from "../faults/scenarios.ts"
 import { type SeedReport } from "./report.ts"
-import { type Batch, type BatchDone } from "./worker.ts"
+// Its types only: loaded, it would answer the messages of whatever process this is.
+import type { Batch, BatchDone } from "./worker.ts"
 
 export interface PoolOptions {
   readonly runs: ReadonlyArray<{ readonly seed: number; readonly scenario: ScenarioName }>

@@ -5,11 +5,11 @@ import { assert, describe, it } from "vitest"
 import { RequestBudget } from "#core/agent/request-budget.ts"
 import { type Answer, Connection, type Hangup } from "#core/agent/connection.ts"
 import { FramePool } from "#core/agent/frame-pool.ts"
-import { limits } from "#core/model/limits.ts"
 import { framed, MemoryTransport } from "./memory-transport.ts"
 
 const OVERLAPS = 0
 const ALONE = 1
+const IN_FLIGHT_MAX = 64
 
 /** Of it small requests have a quarter, and these are all small. */
 const setUp = (budgetBytes = 1_000_000) => {
@@ -25,6 +25,7 @@ const setUp = (budgetBytes = 1_000_000) => {
     requestBudget: budget,
     framePool: new FramePool(),
     frameBytesMax: 1_000,
+    requestsInFlightMax: IN_FLIGHT_MAX,
     run: (effect) => Effect.runFork(effect),
     onEnd: (_, reason, manner) => ends.push(`${manner}: ${reason}`),
     dispatcher: {
@@ -95,7 +96,7 @@ describe("Connection", () => {
 
   it("pauses the socket while too many requests are held and reads on later", async () => {
     const { send, answer, transport, started } = setUp()
-    const most = limits.requestsInFlightPerConnection
+    const most = IN_FLIGHT_MAX
     for (let index = 0; index < most; index++) send(OVERLAPS, `r${index}`)
     assert.isFalse(transport.paused)
     send(OVERLAPS, "over")
@@ -172,6 +173,19 @@ describe("Connection", () => {
     assert.strictEqual(budget.heldBytes, 0)
   })
 
+  it("starts nothing behind a request that will end the connection", async () => {
+    const { send, answer, finish, started, ends } = setUp()
+    send(OVERLAPS, "a")
+    send(OVERLAPS, "bad")
+    finish.get("bad")!({ hangup: "cannot be" })
+    await Effect.runPromise(Effect.yieldNow)
+    send(OVERLAPS, "c")
+    assert.deepStrictEqual(started, ["a", "bad"])
+    await answer("a")
+    assert.deepStrictEqual(ends, ["fault: cannot be"])
+    assert.deepStrictEqual(started, ["a", "bad"])
+  })
+
   it("hangs up where a request cannot be answered, after the answers before it", async () => {
     const { send, answer, finish, transport, written, ends } = setUp()
     send(OVERLAPS, "a")
@@ -236,6 +250,7 @@ describe("Connection", () => {
       requestBudget: new RequestBudget(400),
       framePool: new FramePool(),
       frameBytesMax: 100,
+      requestsInFlightMax: IN_FLIGHT_MAX,
       run: (effect) => Effect.runFork(effect),
       onEnd: (_, reason) => ends.push(reason),
       dispatcher: { overlaps: () => true, dispatch: () => Effect.die("boom") }

@@ -6,7 +6,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { ByteBudget } from "#core/agent/byte-budget.ts"
-import { planFetch, readPlan, type WantedPartition } from "#core/agent/fetch-plan.ts"
+import { type PlannedFetch, planFetch, readPlan, type WantedPartition } from "#core/agent/fetch-plan.ts"
 import { type AgentServices } from "#core/agent/handler.ts"
 import { layer, RunReader } from "#core/agent/run-reader.ts"
 import { type PartitionState, type RunRef, type SegmentRef } from "#core/log/fold.ts"
@@ -53,6 +53,7 @@ const partitionOf = (runs: ReadonlyArray<RunRef>, bytesMax = MiB): WantedPartiti
     partition: 0,
     logStartOffset: 0,
     highWatermark: runs.length,
+    residentOffset: 0,
     runCount: runs.length,
     run: (index: number) => runs[index]!,
     runIndexOf: (offset: number) => offset
@@ -77,12 +78,17 @@ const store = (reads: { bytes: number }) =>
     })
   )
 
+/** All runs of this file are in memory. */
+const NO_PAGES = undefined as unknown as AgentServices["pages"]
+
 const fetched = (wanted: ReadonlyArray<WantedPartition>) => {
   const reads = { bytes: 0 }
   return Effect.gen(function* () {
     const runs = yield* RunReader
     const services = { runs, fetchBudget: new ByteBudget(limits.fetchBytesInFlight) } as unknown as AgentServices
-    const read = yield* readPlan(services, planFetch(wanted, limits.fetchBytesMax), () => {})
+    const planned = planFetch(NO_PAGES, wanted, limits.fetchBytesMax)
+    assert.isFalse(Effect.isEffect(planned), "what is in memory is chosen at once")
+    const read = yield* readPlan(services, planned as PlannedFetch, () => {})
     const records = wanted.map((each) => read.answers.get(each)?.records ?? [])
     const kept = new Set(records.flat().map((chunk) => chunk.buffer))
     return {

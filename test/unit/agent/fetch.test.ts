@@ -31,7 +31,9 @@ const makeTopic = () => {
     topic,
     partition: 0,
     logStartOffset: 0,
+    knowsProducer: () => false,
     highWatermark: 1,
+    residentOffset: 0,
     runCount: 1,
     run: () => runs[0]!,
     runIndexOf: () => 0

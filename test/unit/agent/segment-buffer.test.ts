@@ -7,6 +7,7 @@ import { type BatchOutcome, type PendingBatch, SegmentBuffer } from "#core/agent
 import { type CommitSegment } from "#core/log/command.ts"
 import { CommitLog, CommitLogError } from "#core/log/commit-log.ts"
 import { createFold } from "#core/log/fold.ts"
+import { type Verdict } from "#core/log/verdict.ts"
 import { limits } from "#core/model/limits.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { QuorumNotReached, SegmentStore, type SegmentWritten } from "#core/ports/segment-store.ts"
@@ -23,11 +24,10 @@ const pending = (
   baseSequence = -1
 ): PendingBatch => ({
   topicId: TOPIC,
-  topicName: "orders",
   partition,
   timestampType,
   batch: BATCH,
-  summary: { offsetCount: 1, maxTimestampMs: 1, producerId, producerEpoch: producerId < 0 ? -1 : 0, baseSequence }
+  summary: { offsetCount: 1, maxTimestampMs: 1, producerId, producerEpoch: -1, baseSequence }
 })
 
 interface Write {
@@ -41,7 +41,14 @@ interface Commit {
   readonly done: Deferred.Deferred<void, CommitLogError>
 }
 
-const setUp = (options: { segmentBytes?: number; flushIntervalMs?: number; segmentsInFlight?: number }) =>
+interface SetUp {
+  readonly segmentBytes?: number
+  readonly flushIntervalMs?: number
+  readonly segmentsInFlight?: number
+  readonly verdict?: Verdict
+}
+
+const setUp = (options: SetUp) =>
   Effect.gen(function* () {
     const writes: Array<Write> = []
     const commits: Array<Commit> = []
@@ -64,7 +71,11 @@ const setUp = (options: { segmentBytes?: number; flushIntervalMs?: number; segme
           commits.push({ command, done })
           return Effect.as(Deferred.await(done), {
             runs: command.runs.map((run) =>
-              run.batches.map(() => ({ verdict: "accepted", baseOffset: nextOffset++, appendTimeMs: -1 }))
+              run.batches.map(() => ({
+                verdict: options.verdict ?? "accepted",
+                baseOffset: nextOffset++,
+                appendTimeMs: -1
+              }))
             )
           })
         })) as never,
@@ -94,7 +105,7 @@ const setUp = (options: { segmentBytes?: number; flushIntervalMs?: number; segme
     /** Lets everything run that can run without time passing. */
     const settle = Effect.repeat(TestClock.adjust(0), { times: 10 })
     const written = (index: number) => Deferred.succeed(writes[index]!.done, { ackedBuckets: ["a", "b"] })
-    return { append, buffer, writes, commits, settle, written }
+    return { append, writes, commits, settle, written }
   })
 
 describe("SegmentBuffer", () => {
@@ -227,6 +238,46 @@ describe("SegmentBuffer", () => {
     }).pipe(Effect.provide(logger))
   })
 
+  for (const [verdict, message] of [
+    ["tooLate", /too old; this agent's clock is behind/],
+    ["clockAhead", /created in the sequencer's future; this agent's clock is ahead/]
+  ] as const) {
+    it.effect(`tells whose clock may be wrong when a segment is refused: ${verdict}`, () => {
+      const events: Array<unknown> = []
+      const logger = Logger.layer([Logger.make<unknown, void>(({ message: said }) => void events.push(said))])
+      return Effect.gen(function* () {
+        const { append, commits, settle, written } = yield* setUp({ flushIntervalMs: 0, verdict })
+        const refused = append(pending(0))
+        yield* settle
+        yield* written(0)
+        yield* settle
+        yield* Deferred.succeed(commits[0]!.done, undefined)
+        yield* settle
+        assert.deepInclude(refused.value![0], { verdict })
+        assert.strictEqual(events.length, 1)
+        assert.match(String((events[0] as ReadonlyArray<unknown>)[0]), message)
+      }).pipe(Effect.provide(logger))
+    })
+  }
+
+  it.effect("loses what a producer handed in behind a refused segment as well, where it is not committed yet", () =>
+    Effect.gen(function* () {
+      const { append, commits, settle, written } = yield* setUp({ flushIntervalMs: 0, verdict: "tooLate" })
+      append(pending(0, "create", 7))
+      yield* settle
+      const behind = append(pending(0, "create", 7))
+      yield* settle
+      yield* written(0)
+      yield* settle
+      yield* Deferred.succeed(commits[0]!.done, undefined)
+      yield* settle
+      yield* written(1)
+      yield* settle
+      assert.strictEqual(commits.length, 1)
+      assert.instanceOf(behind.value![0], CommitLogError)
+    })
+  )
+
   it.effect("loses what a producer handed in behind a lost batch as well, and nobody else's", () =>
     Effect.gen(function* () {
       const { append, writes, commits, settle, written } = yield* setUp({ flushIntervalMs: 0, segmentsInFlight: 3 })
@@ -266,29 +317,27 @@ describe("SegmentBuffer", () => {
     })
   )
 
-  it.effect("refuses what arrives behind a lost first batch until that one comes again", () =>
+  it.effect("loses what a producer sent before it could hear that an earlier batch was lost", () =>
     Effect.gen(function* () {
-      const { append, writes, settle, written, commits } = yield* setUp({ flushIntervalMs: 0 })
-      const first = append(pending(0, "create", 7, 0))
+      const { append, writes, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+      append(pending(0, "create", 7, 0))
       yield* settle
       yield* Deferred.fail(
         writes[0]!.done,
         new QuorumNotReached({ segmentId: writes[0]!.segmentId, needed: 2, acked: [], failures: [] })
       )
       yield* settle
-      assert.instanceOf(first.value![0], QuorumNotReached)
-      // It was under way when its producer had not heard of the loss.
-      const late = append(pending(0, "create", 7, 1), pending(1, "create", 7, 0))
+      const mixed = append(pending(0, "create", 7, 1), pending(0, "create", 8, 0))
+      const late = append(pending(0, "create", 7, 2))
+      assert.instanceOf(late.value![0], CommitLogError)
+      assert.isTrue(late.isReleased)
       yield* settle
-      assert.strictEqual(writes.length, 2, "another partition's batch goes on")
       yield* written(1)
       yield* settle
       yield* Deferred.succeed(commits[0]!.done, undefined)
       yield* settle
-      const [refused, other] = late.value!
-      assert.instanceOf(refused, CommitLogError)
-      assert.strictEqual(refused.outcome, "definite")
-      assert.notInstanceOf(other, CommitLogError)
+      assert.instanceOf(mixed.value![0], CommitLogError)
+      assert.notInstanceOf(mixed.value![1], CommitLogError)
       const again = append(pending(0, "create", 7, 0), pending(0, "create", 7, 1))
       yield* settle
       yield* written(2)
@@ -296,59 +345,6 @@ describe("SegmentBuffer", () => {
       yield* Deferred.succeed(commits[1]!.done, undefined)
       yield* settle
       for (const outcome of again.value!) assert.notInstanceOf(outcome, CommitLogError)
-    })
-  )
-
-  it.effect("does not commit a new producer's next segment before its first one is settled", () =>
-    Effect.gen(function* () {
-      const { append, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
-      append(pending(0, "create", 7, 0))
-      yield* settle
-      const second = append(pending(0, "create", 7, 1))
-      yield* settle
-      yield* written(0)
-      yield* written(1)
-      yield* settle
-      assert.strictEqual(commits.length, 1, "the log would accept the second batch if the first one were lost")
-      yield* Deferred.fail(
-        commits[0]!.done,
-        new CommitLogError({ reason: "Overloaded", outcome: "definite", cause: "test" })
-      )
-      yield* settle
-      assert.strictEqual(commits.length, 1)
-      assert.instanceOf(second.value![0], CommitLogError)
-    })
-  )
-
-  it.effect("commits a known producer's segments without waiting for the ones before", () =>
-    Effect.gen(function* () {
-      const { append, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
-      append(pending(0, "create", 7, 0))
-      yield* settle
-      yield* written(0)
-      yield* settle
-      yield* Deferred.succeed(commits[0]!.done, undefined)
-      yield* settle
-      for (const sequence of [1, 2]) {
-        append(pending(0, "create", 7, sequence))
-        yield* settle
-        yield* written(sequence)
-        yield* settle
-      }
-      assert.strictEqual(commits.length, 3)
-    })
-  )
-
-  it.effect("refuses what arrives behind a batch that was refused before it came here", () =>
-    Effect.gen(function* () {
-      const { append, buffer, settle } = yield* setUp({ flushIntervalMs: 0 })
-      buffer.refused({ producerId: 7, topic: "orders", partition: 0 }, { producerEpoch: 0, baseSequence: 0 })
-      const late = append(pending(0, "create", 7, 1))
-      yield* settle
-      assert.instanceOf(late.value![0], CommitLogError)
-      const again = append(pending(0, "create", 7, 0))
-      yield* settle
-      assert.isUndefined(again.value, "it is being written")
     })
   )
 

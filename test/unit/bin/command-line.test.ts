@@ -43,7 +43,7 @@ describe.concurrent("mistakes on the command line", () => {
     assertRefused(
       ["playground", "--dir", temporaryDirectory(onTestFinished), "--port-base", "65500"],
       "--port-base",
-      "65335"
+      "65285"
     ))
   it("Kafka and HTTP on the same port", ({ onTestFinished }) =>
     assertRefused(
@@ -59,6 +59,14 @@ describe.concurrent("mistakes on the command line", () => {
     assertRefused(["segment", "inspect", "/nowhere/segment"], "/nowhere/segment", "no such file"))
   it("a topology file that is not there", () =>
     assertRefused(["agent", "--config", "/nowhere/t.yaml", "--region", "r"], "/nowhere/t.yaml", "no such file"))
+  it("a database flag that names no server", ({ onTestFinished }) =>
+    assertRefused(
+      ["playground", "--dir", temporaryDirectory(onTestFinished), "--metadata", "mysql://a@b/c"],
+      "--metadata",
+      "postgres://"
+    ))
+  it("a dialect that is none", () =>
+    assertRefused(["metadata", "sql", "--dialect", "mysql"], "--dialect", "cockroachdb"))
   it("a wrong log level", () => assertRefused(["playground", "--log-level", "loud"], "--log-level", '"loud"'))
 })
 
@@ -103,6 +111,51 @@ describe("a topology file", () => {
   })
 })
 
+describe("metadata commands", () => {
+  const topologyOn = (url: string): string => {
+    const file = join(temporaryDirectory(), "topology.yaml")
+    writeFileSync(file, TOPOLOGY.replace('metadata: { url: "memory:" }', `metadata: { url: "${url}" }`))
+    return file
+  }
+
+  it("make nothing of a database that is not there, but for migrate", async () => {
+    const file = topologyOn("sqlite:metadata.db")
+    for (const command of ["status", "check"]) {
+      await assertRefused(["metadata", command, "--config", file], "metadata.db does not exist")
+    }
+    const made = await runMeridian("metadata", "migrate", "--config", file)
+    assert.strictEqual(made.exitCode, 0, made.stderr)
+    const { exitCode, stdout } = await runMeridian("metadata", "status", "--config", file)
+    assert.strictEqual(exitCode, 0)
+    assert.match(stdout, /^cluster test, home region r1\n\nshard +holder/)
+  })
+
+  it("name a server that is away, with field and fix, exit code 2", async () => {
+    const file = topologyOn("postgres://app:secret@127.0.0.1:1/x")
+    const { exitCode, stdout, stderr } = await runMeridian("metadata", "check", "--config", file)
+    assert.strictEqual(exitCode, 2)
+    assert.match(stdout, /^metadata\.url: app@127\.0\.0\.1:1\/x\n {2}cannot be used: nothing listens/)
+    assert.match(stderr, /nothing listens at 127\.0\.0\.1:1 \(metadata\.url\): start the database/)
+    assert.notInclude(stdout + stderr, "secret")
+    await assertRefused(["metadata", "status", "--config", file], "nothing listens at 127.0.0.1:1")
+    await assertRefused(["metadata", "migrate", "--config", file], "nothing listens at 127.0.0.1:1")
+  })
+
+  it("print all statements, each ended by a semicolon at a line's end, with the topology's regions", async () => {
+    const file = topologyOn("postgres://app@db/orders")
+    const { exitCode, stdout } = await runMeridian("metadata", "sql", "--dialect", "cockroachdb", "--topology", file)
+    assert.strictEqual(exitCode, 0)
+    const statements = stdout.split(";\n")
+    assert.strictEqual(statements.pop(), "")
+    assert.isAbove(statements.length, 45)
+    assert.include(statements, 'ALTER DATABASE "orders" PRIMARY REGION "r1"')
+    assert.isTrue(statements.some((statement) => statement.startsWith("CREATE TABLE IF NOT EXISTS commit_log")))
+    assert.isTrue(statements.some((statement) => statement.startsWith("INSERT INTO commit_log")))
+    const postgres = await runMeridian("metadata", "sql", "--dialect", "postgres")
+    assert.notInclude(postgres.stdout, "REGION")
+  })
+})
+
 describe("ports in use", () => {
   it("the playground names port and flag, and starts nothing", async () => {
     const taken = await listenAnywhere()
@@ -129,6 +182,9 @@ describe("ports in use", () => {
       const port = String(portOf(taken))
       const flags = ["agent", "--config", file, "--region", "r1", "--host", "127.0.0.1"]
       await assertRefused([...flags, "--port", "1", "--http-port", port], port, "--http-port")
+      await assertRefused([...flags, "--port", port], port, "--port")
+      await assertRefused([...flags, "--port", "1", "--peer-port", port], port, "--peer-port")
+      await assertRefused([...flags, "--port", port, "--peer-port", port], port, "--peer-port")
     } finally {
       taken.close()
     }

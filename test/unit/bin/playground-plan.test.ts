@@ -9,9 +9,16 @@ const plan = (options: { portBase?: number; httpPortBase?: number; agentsPerRegi
 
 describe("ports", () => {
   it("beyond 65535 are refused with the highest base that works", () => {
-    assert.include(plan({ portBase: 65_336 }) as string, "at most 65335")
-    assert.isArray(plan({ portBase: 65_335 }))
+    assert.include(plan({ portBase: 65_286 }) as string, "at most 65285")
+    assert.isArray(plan({ portBase: 65_285 }))
     assert.include(plan({ httpPortBase: 65_335, agentsPerRegion: 2 }) as string, "--http-port-base")
+  })
+
+  it("used for both the agents themselves and HTTP are refused", () => {
+    const refusal = plan({ portBase: 9000, httpPortBase: 9048, agentsPerRegion: 3 }) as string
+    assert.include(refusal, "port 9050")
+    assert.include(refusal, "--http-port-base")
+    assert.isArray(plan({ portBase: 9000, httpPortBase: 9048, agentsPerRegion: 2 }))
   })
 
   it("used for both Kafka and HTTP are refused", () => {
@@ -24,16 +31,16 @@ describe("ports", () => {
     const agents = plan({ agentsPerRegion: 2 })
     assert.isArray(agents)
     assert.deepStrictEqual(
-      (agents as Exclude<typeof agents, string>).map(({ name, region, kafkaPort, httpPort }) => {
-        return [name, region, kafkaPort, httpPort]
+      (agents as Exclude<typeof agents, string>).map(({ name, region, kafkaPort, peerPort, httpPort }) => {
+        return [name, region, kafkaPort, peerPort, httpPort]
       }),
       [
-        ["us-east-1-1", "us-east-1", 9092, 8080],
-        ["us-east-1-2", "us-east-1", 9093, 8081],
-        ["us-west-2-1", "us-west-2", 9192, 8180],
-        ["us-west-2-2", "us-west-2", 9193, 8181],
-        ["eu-west-1-1", "eu-west-1", 9292, 8280],
-        ["eu-west-1-2", "eu-west-1", 9293, 8281]
+        ["us-east-1-1", "us-east-1", 9092, 9142, 8080],
+        ["us-east-1-2", "us-east-1", 9093, 9143, 8081],
+        ["us-west-2-1", "us-west-2", 9192, 9242, 8180],
+        ["us-west-2-2", "us-west-2", 9193, 9243, 8181],
+        ["eu-west-1-1", "eu-west-1", 9292, 9342, 8280],
+        ["eu-west-1-2", "eu-west-1", 9293, 9343, 8281]
       ]
     )
   })

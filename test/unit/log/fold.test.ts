@@ -41,6 +41,9 @@ const assertStops = (fold: Fold, row: LogRow, message: RegExp): void => {
   assert.throws(() => applyRow(fold, sound), FoldStopped, message, "a stopped fold stays stopped")
 }
 
+const begun = (name: string) =>
+  ({ kind: "epoch-begun", holder: { name, session: idOf("segment", 1), region: "east" } }) as const
+
 describe("rows that do not fit", () => {
   const refused: ReadonlyArray<readonly [why: string, row: (fold: Fold) => LogRow, message: RegExp]> = [
     ["a gap", (fold) => rowAfter(fold, [], { seq: fold.seq + 2 }), /shard 0 stopped at seq 4: expected seq 3/],
@@ -102,8 +105,33 @@ describe("rows that do not fit", () => {
 
   it("passes over a row of an epoch that is over", () => {
     const fold = foldWithTopic()
-    applyRow(fold, rowAfter(fold, [], { epoch: 4 }))
-    assertStops(fold, rowAfter(fold, [], { epoch: 3 }), /epoch 3 after epoch 4/)
+    applyRow(fold, rowAfter(fold, [begun("a")], { epoch: 1 }))
+    applyRow(fold, rowAfter(fold, [begun("b")], { epoch: 2 }))
+    const deposed = rowAfter(fold, [{ kind: "topic-deleted", topicId: TOPIC }], { epoch: 1 })
+    const folded = applyRow(fold, deposed)
+    assert.deepEqual([folded.standing, folded.effects.length], ["void", 0])
+    assert.isDefined(fold.topicById(TOPIC))
+    assert.deepEqual([fold.seq, fold.epoch, fold.nonce], [deposed.seq, 2, deposed.nonce])
+    applyRow(fold, rowAfter(fold, [{ kind: "topic-deleted", topicId: TOPIC }], { epoch: 2 }))
+    assert.isUndefined(fold.topicById(TOPIC), "what follows on the void row counts")
+  })
+
+  it("stops for an epoch that nobody began, one that is left out, and one that begins in the middle", () => {
+    const inEpoch = (): Fold => {
+      const fold = foldWithTopic()
+      applyRow(fold, rowAfter(fold, [begun("a")], { epoch: 1 }))
+      return fold
+    }
+    const created = { kind: "producer-ids-allocated", first: 0, count: 1 } as const
+    for (const [effects, epoch, why] of [
+      [[created], 2, /epoch 2, expected 1/],
+      [[begun("b")], 3, /epoch 3, expected 2/],
+      [[begun("b")], 1, /epoch 1, expected 2/],
+      [[created, begun("b")], 1, /middle/]
+    ] as const) {
+      const fold = inEpoch()
+      assertStops(fold, rowAfter(fold, effects, { epoch }), why)
+    }
   })
 
   it("applies nothing of an entry whose last effect does not fit", () => {
@@ -185,7 +213,7 @@ describe("state", () => {
   it("lists live topics in order of their names", () => {
     const fold = foldWithTopic()
     settle(fold, [createTopicOf("zebra", 2), createTopicOf("aardvark", 3)])
-    settle(fold, [{ kind: "delete-topic", topicId: TOPIC }])
+    settle(fold, [{ kind: "delete-topic", topicId: TOPIC, mayBeDone: false }])
     assert.deepEqual(
       fold.topics().map((topic) => topic.name),
       ["aardvark", "zebra"]
@@ -194,54 +222,43 @@ describe("state", () => {
   })
 })
 
-describe("what is remembered", () => {
+describe("what is remembered of producers", () => {
   const produce = (fold: Fold, segment: number, batch: ReturnType<typeof batchOf>, nowMs: number): void => {
     settle(fold, [commitOf(segment, [runOf([batch])], { createdAtMs: nowMs })], nowMs)
   }
+  const producersOf = (fold: Fold, partition = 0) => fold.topicById(TOPIC)!.partitions[partition]!.producers
 
   it("forgets producers that were silent for a day by the log's time, and no others", () => {
     const fold = foldWithTopic()
-    const { producers } = fold.topicById(TOPIC)!.partitions[0]!
     produce(fold, 1, idempotent(1, 0, 0), NOW_MS)
     produce(fold, 2, idempotent(2, 0, 0), NOW_MS)
     produce(fold, 3, idempotent(1, 0, 1), NOW_MS + 1)
     produce(fold, 4, idempotent(3, 0, 0), NOW_MS + limits.producerIdExpirationMs)
-    assert.equal(producers.size, 3)
+    assert.equal(producersOf(fold)!.size, 3)
     produce(fold, 5, idempotent(3, 0, 1), NOW_MS + limits.producerIdExpirationMs + 1)
-    assert.isUndefined(producers.get(2))
-    assert.equal(producers.get(1)?.epoch, 0)
+    assert.isUndefined(producersOf(fold)!.get(2))
+    assert.equal(producersOf(fold)!.get(1)?.epoch, 0)
   })
 
   it("forgets silent producers also of a partition that gets no records any more", () => {
     const fold = foldWithTopic()
-    const { producers } = fold.topicById(TOPIC)!.partitions[1]!
     settle(fold, [commitOf(1, [runOf([idempotent(1, 0, 0)], { partition: 1 })])])
     produce(fold, 2, batchOf(), NOW_MS + limits.producerIdExpirationMs + 1)
     while (fold.seq % 1_024 !== 1_023) foldEffects(fold, [])
-    assert.equal(producers.size, 1)
+    assert.equal(producersOf(fold, 1)!.size, 1)
     foldEffects(fold, [])
-    assert.equal(producers.size, 0)
+    assert.isUndefined(producersOf(fold, 1))
   })
 
   it("keeps the cap of producers per partition, forgetting who was silent longest", () => {
     const fold = foldWithTopic()
-    const { producers } = fold.topicById(TOPIC)!.partitions[0]!
     const batches = Array.from({ length: limits.producersPerPartition }, (_, id) => idempotent(id, 0, 0))
     settle(fold, [commitOf(1, [runOf(batches)])])
     produce(fold, 2, idempotent(0, 0, 1), NOW_MS)
     produce(fold, 3, idempotent(99_999, 0, 0), NOW_MS)
-    assert.equal(producers.size, limits.producersPerPartition)
-    assert.isUndefined(producers.get(1))
-    assert.isDefined(producers.get(0))
-  })
-
-  it("keeps the cap of remembered batches, and answers what it remembers from the log's own bytes", () => {
-    const fold = foldWithTopic()
-    const many = Array.from({ length: limits.batchesRemembered / 8 }, () => batchOf())
-    for (let n = 0; n < 9; n += 1) settle(fold, [commitOf(n, [runOf(many)])])
-    assert.equal(fold.segments.size, 8)
-    assert.isFalse(fold.segments.has(idOf("segment", 0)))
-    assert.equal(fold.segments.get(idOf("segment", 1))!.runs[0]!.baseOffset, many.length)
+    assert.equal(producersOf(fold)!.size, limits.producersPerPartition)
+    assert.isUndefined(producersOf(fold)!.get(1))
+    assert.isDefined(producersOf(fold)!.get(0))
   })
 })
 
@@ -268,8 +285,10 @@ describe("determinism", () => {
           createdAtMs: nowMs
         }),
         ...(random() < 0.05 ? [createTopicOf(`topic-${whole(5)}`, whole(40))] : []),
-        ...(random() < 0.02 ? [{ kind: "delete-topic", topicId } as const] : []),
-        ...(random() < 0.02 ? [{ kind: "create-partitions", topicId, partitions: 1 + whole(4) } as const] : []),
+        ...(random() < 0.02 ? [{ kind: "delete-topic", topicId, mayBeDone: false } as const] : []),
+        ...(random() < 0.02
+          ? [{ kind: "create-partitions", topicId, partitions: 1 + whole(4), mayBeDone: false } as const]
+          : []),
         ...(random() < 0.05 ? [{ kind: "allocate-producer-ids" } as const] : [])
       ]
       add(judge(fold, commands, { nowMs }).effects)

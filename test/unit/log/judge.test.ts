@@ -5,6 +5,7 @@
  */
 import { assert, describe, it } from "vitest"
 import { type BatchAnswer, type Command, type CommitSegmentAnswer } from "#core/log/command.ts"
+import { digest } from "#core/log/digest.ts"
 import { createFold, type Fold } from "#core/log/fold.ts"
 import { judge } from "#core/log/judge.ts"
 import { limits } from "#core/model/limits.ts"
@@ -74,7 +75,7 @@ describe("refusals", () => {
 
   it("refuses a topic id that was ever used", () => {
     const fold = foldWithTopic()
-    settle(fold, [{ kind: "delete-topic", topicId: TOPIC }])
+    settle(fold, [{ kind: "delete-topic", topicId: TOPIC, mayBeDone: false }])
     const answers = settle(fold, [createTopicOf("orders"), createTopicOf("other"), createTopicOf("orders", 2)])
     assert.deepEqual(answers, [
       { result: "exists", topicId: TOPIC },
@@ -89,7 +90,7 @@ describe("refusals", () => {
       createTopicOf("a.b_c", 1),
       createTopicOf("a_b.c", 2),
       createTopicOf("a.b_c", 3),
-      { kind: "delete-topic", topicId: idOf("topic", 1) },
+      { kind: "delete-topic", topicId: idOf("topic", 1), mayBeDone: false },
       createTopicOf("a_b.c", 4)
     ])
     assert.deepEqual(answers, [
@@ -101,15 +102,39 @@ describe("refusals", () => {
     ])
   })
 
+  it("refuses what is not settled yet, or was known, as materialized, also within one entry", () => {
+    const fold = foldWithTopic()
+    assert.equal(fold.seq, 2)
+    const mark = (throughSeq: number): Command => ({ kind: "materialized", throughSeq })
+    const before = digest(fold)
+    const { answers, effects } = judge(fold, [mark(0), mark(3)], { nowMs: NOW_MS })
+    assert.deepEqual([answers, effects], [[{ result: "behind" }, { result: "behind" }], []])
+    assert.equal(digest(fold), before)
+    assert.deepEqual(settle(fold, [mark(1), mark(1), mark(2), mark(1), mark(2)]), [
+      { result: "materialized" },
+      { result: "behind" },
+      { result: "materialized" },
+      { result: "behind" },
+      { result: "behind" }
+    ])
+    assert.deepEqual([fold.seq, fold.materializedSeq], [3, 2])
+    assert.deepEqual(settle(fold, [mark(2), mark(4), mark(3)]), [
+      { result: "behind" },
+      { result: "behind" },
+      { result: "materialized" }
+    ])
+    assert.equal(fold.materializedSeq, 3)
+  })
+
   it("refuses fewer partitions, and what is asked of a topic that is not there", () => {
     const fold = foldWithTopic()
     const unknown = idOf("topic", 9)
     const answers = settle(fold, [
-      { kind: "create-partitions", topicId: TOPIC, partitions: 2 },
-      { kind: "create-partitions", topicId: TOPIC, partitions: 5 },
-      { kind: "create-partitions", topicId: TOPIC, partitions: 4 },
-      { kind: "create-partitions", topicId: unknown, partitions: 4 },
-      { kind: "delete-topic", topicId: unknown }
+      { kind: "create-partitions", topicId: TOPIC, partitions: 2, mayBeDone: false },
+      { kind: "create-partitions", topicId: TOPIC, partitions: 5, mayBeDone: false },
+      { kind: "create-partitions", topicId: TOPIC, partitions: 4, mayBeDone: false },
+      { kind: "create-partitions", topicId: unknown, partitions: 4, mayBeDone: false },
+      { kind: "delete-topic", topicId: unknown, mayBeDone: false }
     ])
     assert.deepEqual(answers, [
       { result: "not-more", partitions: 2 },
@@ -178,7 +203,7 @@ describe("duplicates", () => {
       ]
     })
     commitBatch(fold, 2, batchOf({ offsetCount: 50 }))
-    settle(fold, [{ kind: "delete-topic", topicId: TOPIC }])
+    settle(fold, [{ kind: "delete-topic", topicId: TOPIC, mayBeDone: false }])
     const again = judge(fold, [commitOf(1, runs)], { nowMs: NOW_MS + limits.orphanHorizonMs * 2 })
     assert.deepEqual(again.answers, [first!])
     assert.deepEqual(again.effects, [])
@@ -190,6 +215,55 @@ describe("duplicates", () => {
     const { effects, answers } = judge(fold, [commit, commit], { nowMs: NOW_MS })
     assert.equal(effects.length, 1)
     assert.deepEqual(answers[0], answers[1])
+  })
+
+  it("answers a deletion that may be done already with deleted, and any other with unknown", () => {
+    const deletion = (topic: number, mayBeDone: boolean): Command => ({
+      kind: "delete-topic",
+      topicId: idOf("topic", topic),
+      mayBeDone
+    })
+    const fold = foldWithTopic()
+    const inOneEntry = [deletion(1, true), deletion(1, false), deletion(1, true), deletion(9, true)]
+    const expected = ["deleted", "unknown", "deleted", "unknown"].map((result) => ({ result }))
+    const { answers, effects } = judge(fold, inOneEntry, { nowMs: NOW_MS })
+    assert.deepEqual(answers as ReadonlyArray<unknown>, expected)
+    assert.deepEqual(effects, [{ kind: "topic-deleted", topicId: TOPIC }])
+    settle(fold, [deletion(1, false)])
+    assert.deepEqual(settle(fold, inOneEntry) as ReadonlyArray<unknown>, [
+      { result: "deleted" },
+      { result: "unknown" },
+      { result: "deleted" },
+      { result: "unknown" }
+    ])
+    settle(fold, [createTopicOf("orders", 2)])
+    assert.deepEqual(
+      settle(fold, [deletion(1, true)]),
+      [{ result: "deleted" }],
+      "it was another topic of the same name"
+    )
+    assert.equal(fold.topicByName("orders")!.topicId, idOf("topic", 2))
+  })
+
+  it("answers partitions that may be there already with created where there are just so many", () => {
+    const grow = (partitions: number, mayBeDone: boolean, topic = 1): Command => ({
+      kind: "create-partitions",
+      topicId: idOf("topic", topic),
+      partitions,
+      mayBeDone
+    })
+    const fold = foldWithTopic()
+    const commands = [grow(5, true), grow(5, true), grow(5, false), grow(4, true), grow(5, true, 9), grow(6, true)]
+    assert.deepEqual(settle(fold, commands), [
+      { result: "created", partitions: 5 },
+      { result: "created", partitions: 5 },
+      { result: "not-more", partitions: 5 },
+      { result: "not-more", partitions: 5 },
+      { result: "unknown", partitions: 0 },
+      { result: "created", partitions: 6 }
+    ])
+    const again = judge(fold, [grow(6, true)], { nowMs: NOW_MS })
+    assert.deepEqual([again.answers, again.effects], [[{ result: "created", partitions: 6 }], []])
   })
 
   it("answers a created topic's own command again with created", () => {
@@ -205,14 +279,18 @@ describe("commands of one entry", () => {
     createTopicOf("second", 2, 1),
     commitOf(1, [runOf([idempotent(7, 0, 0, 3)]), runOf([batchOf()], { topicId: idOf("topic", 2) })]),
     commitOf(2, [runOf([idempotent(7, 0, 3), idempotent(7, 0, 0, 3), batchOf({ offsetCount: 2 })])]),
-    { kind: "create-partitions", topicId: idOf("topic", 2), partitions: 2 },
+    { kind: "create-partitions", topicId: idOf("topic", 2), partitions: 2, mayBeDone: false },
     commitOf(3, [runOf([batchOf()], { topicId: idOf("topic", 2), partition: 1 })]),
     { kind: "allocate-producer-ids" },
-    { kind: "delete-topic", topicId: idOf("topic", 2) },
+    { kind: "delete-topic", topicId: idOf("topic", 2), mayBeDone: false },
     commitOf(4, [runOf([batchOf()], { topicId: idOf("topic", 2) }), runOf([idempotent(7, 0, 4)])]),
     createTopicOf("second", 3, 4),
     commitOf(1, [runOf([idempotent(7, 0, 0, 3)]), runOf([batchOf()], { topicId: idOf("topic", 2) })]),
-    { kind: "allocate-producer-ids" }
+    { kind: "allocate-producer-ids" },
+    { kind: "materialized", throughSeq: 2 },
+    { kind: "materialized", throughSeq: 1 },
+    { kind: "delete-topic", topicId: idOf("topic", 2), mayBeDone: true },
+    { kind: "create-partitions", topicId: idOf("topic", 3), partitions: 4, mayBeDone: true }
   ]
 
   it("see each other as if each had an entry of its own", () => {

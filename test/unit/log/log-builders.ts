@@ -74,6 +74,7 @@ export const rowAfter = (fold: Fold, effects: ReadonlyArray<LogEffect>, change: 
   epoch: fold.epoch,
   nonce: idOf("nonce", fold.seq + 1),
   prevNonce: fold.nonce,
+  isKept: false,
   entry: encodeEntry(effects),
   ...change
 })

@@ -4,7 +4,7 @@
  * Method: the memory store, whose clock is the test's, behind planned faults; agents come and go as scopes.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Context, Effect, Exit, Fiber, Scope } from "effect"
+import { Clock, Context, Effect, Exit, Fiber, Logger, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as faultyMetadata from "#backends/metadata/faulty.ts"
 import * as memoryMetadata from "#backends/metadata/memory.ts"
@@ -124,6 +124,34 @@ describe("membership when the database is away", () => {
         assert.isAtMost(a.membership.sinceRenewedMs(), TTL_MS)
       })
     )
+  }
+})
+
+describe("what people are told while the database is away", () => {
+  for (const [what, hits] of [
+    ["altogether", (operation: string) => operation !== "deregister"],
+    ["for renewals, though it gives the list", (operation: string) => operation === "renew"]
+  ] as const) {
+    it.effect(`is one line, and one at the end (${what})`, () => {
+      const events: Array<unknown> = []
+      const logger = Logger.make<unknown, void>(({ message }) => void events.push([message].flat()[0]))
+      return Effect.gen(function* () {
+        const store = yield* memoryMetadata.make
+        let isAway = false
+        yield* start(store, {
+          name: "a",
+          faults: ({ operation }) =>
+            isAway && hits(operation) ? { kind: "fail-before", reason: "Unavailable", outcome: "definite" } : undefined
+        })
+        isAway = true
+        yield* TestClock.adjust(60_000)
+        const told = "the database does not answer: the list of agents is kept as it was"
+        assert.deepStrictEqual(events, [told])
+        isAway = false
+        yield* TestClock.adjust(60_000)
+        assert.deepStrictEqual(events, [told, "the list of agents is read again"])
+      }).pipe(Effect.provide(Logger.layer([logger])))
+    })
   }
 })
 

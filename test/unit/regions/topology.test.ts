@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs"
 import { Result } from "effect"
 import { assert, describe, it } from "vitest"
 import { type Topology, agentPlace, failureDomainOf, parseTopology } from "#regions/topology.ts"
+import { endpointsFor } from "#regions/topology-metadata.ts"
 import { fileBucketUrl, parseBucketUrl, sqliteUrl } from "#regions/topology-url.ts"
 
 const RIGHT = {
@@ -60,9 +61,48 @@ describe("a wrong topology", () => {
     [
       "an unknown field like no other",
       (d) => (d.metadata.password = "x"),
-      "metadata.password: no such field: known here are url"
+      "metadata.password: no such field: known here are url, endpoints, home, migrate"
     ],
     ["a wrong type", (d) => (d.regions = "all"), 'regions: "all" is not allowed here: write a list of regions'],
+    [
+      "a home that is no region",
+      (d) => (d.metadata.home = "us-west-1"),
+      'metadata.home: "us-west-1" is not among the regions (did you mean "us-west-2"?): they are us-east-1, us-west-2, eu-west-1'
+    ],
+    ["no database", (d) => (d.metadata = {}), 'metadata.url: is missing: add `url: "sqlite:///absolute/file.db"`'],
+    [
+      "a wrong way to migrate",
+      (d) => (d.metadata.migrate = "never"),
+      'metadata.migrate: "never" is not allowed here: write auto or manual'
+    ],
+    [
+      "endpoints of a file",
+      (d) => (d.metadata.endpoints = [{ region: "us-east-1", url: "postgres://app@db/x" }]),
+      "metadata.endpoints: is for database servers, and metadata.url names none: leave it out, or write a postgres:// URL"
+    ],
+    [
+      "no endpoint in the list",
+      (d) => (d.metadata = { endpoints: [] }),
+      "metadata.endpoints: is empty: add at least one endpoint, or leave it out"
+    ],
+    [
+      "an endpoint in no region",
+      (d) => (d.metadata = { endpoints: [{ region: "mars", url: "postgres://app@db/x" }] }),
+      'metadata.endpoints[0].region: "mars" is not among the regions: they are us-east-1, us-west-2, eu-west-1'
+    ],
+    [
+      "an endpoint that is a file",
+      (d) => (d.metadata = { endpoints: [{ region: "us-east-1", url: "sqlite:meta.db" }] }),
+      "metadata.endpoints[0].url: is no URL of a database server: write postgres://USER:PASSWORD@HOST:5432/DATABASE"
+    ],
+    [
+      "one server twice",
+      (d) =>
+        (d.metadata = {
+          endpoints: ["us-east-1", "us-west-2"].map((region) => ({ region, url: "postgres://app@db/x" }))
+        }),
+      "metadata.endpoints[1].url: leads to db:5432, as metadata.endpoints[0].url does: name each server once"
+    ],
     ["a null", (d) => (d.cluster = null), `cluster: null is not allowed here: write ${NAME_RULE}`],
     [
       "a bad name",
@@ -300,6 +340,28 @@ describe("a topology", () => {
     assert.strictEqual(sqliteUrl("/srv/m.db", "fsync"), "sqlite:///srv/m.db?fsync=true")
   })
 
+  it("has the first region as its home, or the one that it names", () => {
+    assert.strictEqual(topologyOf(JSON.stringify(RIGHT)).home, "us-east-1")
+    assert.strictEqual(topologyOf(withChange((d) => (d.metadata.home = "eu-west-1"))).home, "eu-west-1")
+  })
+
+  it("gives an agent its own region's database servers first, then the others in order", () => {
+    const endpoints = ["us-east-1", "us-west-2", "eu-west-1", "us-west-2"].map((region, index) => ({
+      region,
+      url: `postgres://app@db${index}/x`
+    }))
+    const { metadata } = topologyOf(withChange((d) => (d.metadata = { url: "postgres://app@any/x", endpoints })))
+    if (metadata.kind !== "postgres") return assert.fail(metadata.kind)
+    assert.strictEqual(metadata.migrate, "auto")
+    const hostsFor = (region: string) => endpointsFor(metadata.endpoints, region).map(({ host }) => host)
+    assert.deepStrictEqual(hostsFor("us-west-2"), ["db1", "db3", "db0", "db2", "any"])
+    assert.deepStrictEqual(hostsFor("eu-west-1"), ["db2", "db0", "db1", "db3", "any"])
+    assert.deepStrictEqual(
+      metadata.endpoints.map(({ field }) => field),
+      [0, 1, 2, 3].map((index) => `metadata.endpoints[${index}].url`).concat("metadata.url")
+    )
+  })
+
   it("in regions/README.md is right, and every field of it is described there", () => {
     const readme = readFileSync(new URL("../../../regions/README.md", import.meta.url), "utf8")
     const example = /```yaml\n([\s\S]*?)```/.exec(readme)?.[1]
@@ -313,6 +375,10 @@ describe("a topology", () => {
       "buckets[].zone",
       "bucketSets.NAME.writes",
       "metadata.url",
+      "metadata.endpoints[].region",
+      "metadata.endpoints[].url",
+      "metadata.home",
+      "metadata.migrate",
       "settings"
     ]) {
       assert.include(readme, `\`${field}\``)

@@ -1,0 +1,345 @@
+/**
+ * Goal: a fold restored from a checkpoint is the fold that went through the whole log, also in place under readers that hold
+ * its partitions; and bytes that are not exactly one sound checkpoint change nothing.
+ * Method: seeded histories of everything are cut at many seqs, restored, and folded on beside a fold that never was;
+ * chunks are cut short at every byte, changed bit by bit, mixed up, and lied to behind right checksums.
+ */
+import { readFileSync } from "node:fs"
+import { assert, describe, it } from "vitest"
+import { CheckpointError, checkpointSlices, encodeCheckpoint, restoreFold } from "#core/log/checkpoint.ts"
+import { decodeBody, encodeBody, imageOfFold } from "#core/log/checkpoint-body.ts"
+import { cutChunks, joinChunks } from "#core/log/checkpoint-chunks.ts"
+import { digest } from "#core/log/digest.ts"
+import { EntryError } from "#core/log/entry.ts"
+import { applyRow, createFold, type Fold } from "#core/log/fold.ts"
+import { type LogRow } from "#core/ports/metadata-store.ts"
+import {
+  commitOf,
+  createTopicOf,
+  foldWithTopic,
+  idOf,
+  batchOf,
+  NOW_MS,
+  randomOf,
+  runOf,
+  settle,
+  TOPIC
+} from "./log-builders.ts"
+import { foldOf, historyOf } from "./log-history.ts"
+
+/** What the golden file holds. */
+const GOLDEN_STATE = {
+  seq: 81,
+  epoch: 1,
+  holder: { name: "agent-1", session: "400000000000000000000000000f4278", region: "region-2" },
+  materializedSeq: 39,
+  materializedAtSeq: 62,
+  nextProducerId: 2_000,
+  residentRuns: 25
+}
+const GOLDEN_DIGEST = "e381ef2f9f09d93fdc320ea582e5da235d21542d7297e5b022f15e0594dd45fa"
+
+const restored = (chunks: ReadonlyArray<Uint8Array>, fold: Fold = createFold(0)): Fold => {
+  restoreFold(fold, chunks)
+  return fold
+}
+
+const foldOn = (fold: Fold, rows: ReadonlyArray<LogRow>): Fold => {
+  for (const row of rows) if (row.seq > fold.seq) applyRow(fold, row)
+  return fold
+}
+
+const hexOf = (chunks: ReadonlyArray<Uint8Array>): ReadonlyArray<string> =>
+  chunks.map((chunk) => Buffer.from(chunk).toString("hex"))
+
+const bodyOf = (fold: Fold): Buffer => {
+  const slices = encodeBody(imageOfFold(fold))
+  for (;;) {
+    const slice = slices.next()
+    if (slice.done === true) return slice.value
+  }
+}
+
+describe("the histories of these tests", () => {
+  it("hold everything that a checkpoint tells of", () => {
+    const folds = [1, 2, 3, 4, 5].map((seed) => historyOf(seed).fold)
+    const partitions = folds.flatMap((fold) => fold.topics().flatMap((topic) => topic.partitions))
+    const runs = partitions.flatMap((each) => Array.from({ length: each.runCount }, (_, index) => each.run(index)))
+    const isAny = {
+      topics: folds.every((fold) => fold.topics().length > 1),
+      deletedTopics: folds.some((fold) => fold.deletedTopicIds.size > 0),
+      epochs: folds.some((fold) => fold.epoch > 1 && fold.holder !== undefined),
+      droppedRuns: partitions.some((each) => each.residentOffset > 0 && each.residentOffset < each.highWatermark),
+      idlePartitions: partitions.some((each) => each.highWatermark > 0 && each.runCount === 0),
+      excluded: runs.some((run) => run.excluded.length > 0),
+      appendTimes: runs.some((run) => run.timestampType === "append"),
+      sharedSegments: runs.some((run) => runs.some((other) => other !== run && other.segment === run.segment)),
+      producers: partitions.some((each) => (each.producers?.size ?? 0) > 1),
+      remembered: folds.every((fold) => fold.segments.size > 0 && fold.segments.forgottenMs > 0)
+    }
+    for (const [what, holds] of Object.entries(isAny)) assert.isTrue(holds, what)
+  })
+})
+
+describe("a restored fold", () => {
+  for (const [seed, stepMs] of [
+    [1, 5_000],
+    [2, 5_000],
+    [3, 100],
+    [4, 60_000],
+    [5, 500_000]
+  ] as const) {
+    it(`is the fold that folded everything, at any seq and from there on, seed ${seed}`, () => {
+      const { rows, fold: whole } = historyOf(seed, { stepMs })
+      for (let count = 1; count <= rows.length; count += 23) {
+        const before = foldOf(rows, count)
+        const chunks = encodeCheckpoint(before)
+        const again = restored(chunks)
+        assert.equal(digest(again), digest(before), `at seq ${count}`)
+        assert.deepEqual(hexOf(encodeCheckpoint(again)), hexOf(chunks), "equal folds have equal bytes")
+        assert.equal(digest(foldOn(again, rows)), digest(whole), `from seq ${count} on`)
+      }
+    })
+
+    it(`is the same in place, from however far behind, seed ${seed}`, () => {
+      const { rows, fold: whole } = historyOf(seed + 50, { stepMs })
+      const chunks = encodeCheckpoint(foldOf(rows, 250))
+      for (let behind = 0; behind < 250; behind += 31) {
+        const fold = restored(chunks, foldOf(rows, behind))
+        assert.equal(digest(foldOn(fold, rows)), digest(whole), `from seq ${behind}`)
+      }
+    })
+  }
+
+  it("keeps the topics and partitions that readers hold, and tells what they wait for", () => {
+    const early = foldWithTopic()
+    settle(early, [createTopicOf("doomed", 2, 1), createTopicOf("quiet", 3, 1)])
+    const late = restored(encodeCheckpoint(early))
+    settle(late, [commitOf(1, [runOf([batchOf({ offsetCount: 7 })], { partition: 1 })])])
+    settle(late, [{ kind: "delete-topic", topicId: idOf("topic", 2), mayBeDone: false }])
+    settle(late, [{ kind: "create-partitions", topicId: TOPIC, partitions: 5, mayBeDone: false }])
+    const topic = early.topicById(TOPIC)!
+    const [first, second] = topic.partitions
+    const folded = restoreFold(early, encodeCheckpoint(late))
+    assert.equal(early.topicById(TOPIC), topic)
+    assert.equal(topic.partitions[0], first)
+    assert.equal(topic.partitions[1], second)
+    assert.equal(topic.partitions.length, 5)
+    assert.equal(second!.highWatermark, 7)
+    assert.equal(second!.run(0).segment.segmentId, idOf("segment", 1))
+    assert.isUndefined(early.topicByName("doomed"))
+    assert.deepEqual(folded.grown, [second!])
+    assert.deepEqual(folded.effects, [{ kind: "topic-deleted", topicId: idOf("topic", 2) }])
+    assert.equal(digest(early), digest(late))
+  })
+
+  it("goes on from the chain's last nonce, and refuses a row that does not follow", () => {
+    const { rows } = historyOf(9)
+    const again = restored(encodeCheckpoint(foldOf(rows, 100)))
+    assert.throws(() => applyRow(again, { ...rows[100]!, prevNonce: idOf("nonce", 77) }), /its predecessor is/)
+  })
+})
+
+describe("a checkpoint that is made in slices", () => {
+  it("is of the fold as it was when it was begun, whatever is folded, dropped or deleted meanwhile", () => {
+    const { rows } = historyOf(11, { entries: 400, isMaterialized: false })
+    const fold = foldOf(rows, 200)
+    const runs = Array.from({ length: 3_000 }, (_, n) => runOf([batchOf()], { byteOffset: n * 10 }))
+    settle(fold, [createTopicOf("large", 90, 2)], NOW_MS + 10_000_000)
+    for (let n = 0; n < 8; n += 1) {
+      const ofTopic = runs.map((run) => ({ ...run, topicId: idOf("topic", 90), partition: n % 2 }))
+      settle(fold, [commitOf(100_000 + n, ofTopic, { createdAtMs: NOW_MS + 10_000_000 })], NOW_MS + 10_000_000)
+    }
+    const expected = hexOf(encodeCheckpoint(fold))
+    const before = digest(fold)
+    const slices = checkpointSlices(fold)
+    let count = 0
+    let slice = slices.next()
+    while (slice.done !== true) {
+      count += 1
+      const nowMs = NOW_MS + 10_000_000 + count
+      const more = runs.slice(0, 700).map((run) => ({ ...run, topicId: idOf("topic", 90) }))
+      settle(fold, [commitOf(200_000 + count, more, { createdAtMs: nowMs })], nowMs)
+      if (count === 1) settle(fold, [{ kind: "materialized", throughSeq: fold.seq - 3 }], nowMs)
+      if (count === 2) settle(fold, [{ kind: "delete-topic", topicId: idOf("topic", 90), mayBeDone: false }], nowMs)
+      slice = slices.next()
+    }
+    assert.isAbove(count, 3)
+    assert.deepEqual(hexOf(slice.value.chunks), expected)
+    assert.equal(digest(restored(slice.value.chunks)), before)
+  })
+})
+
+describe("a checkpoint that does not fit the fold", () => {
+  const refused: ReadonlyArray<readonly [why: string, fold: () => Fold, late: () => Fold, message: RegExp]> = [
+    ["of an earlier seq", () => foldOf(historyOf(1).rows, 50), () => foldOf(historyOf(1).rows, 50), /seq 50 already/],
+    ["of another shard", () => createFold(1), () => foldWithTopic(), /shard 1 at seq 2: this is one of shard 0/],
+    [
+      "of a log where topics are missing",
+      () => foldWithTopic(),
+      () => {
+        const fold = createFold(0)
+        settle(fold, [])
+        for (let n = 0; n < 5; n += 1) settle(fold, [createTopicOf(`other-${n}`, 10 + n)])
+        fold.clusterId = idOf("cluster", 1)
+        return fold
+      },
+      /topic 70.* is missing/
+    ],
+    [
+      "of another cluster",
+      () => foldWithTopic(),
+      () => {
+        const fold = foldWithTopic()
+        settle(fold, [])
+        fold.clusterId = idOf("cluster", 2)
+        return fold
+      },
+      /another cluster/
+    ],
+    [
+      "where a high watermark retreats",
+      () => {
+        const fold = foldWithTopic()
+        settle(fold, [commitOf(1, [runOf([batchOf({ offsetCount: 9 })])])])
+        return fold
+      },
+      () => {
+        const fold = foldWithTopic()
+        settle(fold, [commitOf(1, [runOf([batchOf()])])])
+        settle(fold, [])
+        return fold
+      },
+      /partition 0 of topic .* retreats to 1/
+    ]
+  ]
+  for (const [why, fold, late, message] of refused) {
+    it(`is refused: ${why}`, () => {
+      const target = fold()
+      const before = digest(target)
+      assert.throws(() => restoreFold(target, encodeCheckpoint(late())), CheckpointError, message)
+      assert.equal(digest(target), before)
+    })
+  }
+})
+
+describe("damaged checkpoints", () => {
+  const { fold } = historyOf(21, { entries: 120 })
+  /** In many small chunks. */
+  const chunks = cutChunks({ shard: 0, seq: fold.seq, body: bodyOf(fold) }, 600)
+
+  const assertRefused = (damaged: ReadonlyArray<Uint8Array>, message = /./): void => {
+    const target = createFold(0)
+    const before = digest(target)
+    assert.throws(() => restoreFold(target, damaged), CheckpointError, message)
+    assert.equal(digest(target), before, "nothing was applied")
+  }
+  const changed = (index: number, chunk: Uint8Array): ReadonlyArray<Uint8Array> => chunks.with(index, chunk)
+
+  it("are whole to begin with", () => {
+    assert.isAbove(chunks.length, 4)
+    assert.equal(digest(restored(chunks)), digest(fold))
+  })
+
+  it("are refused wherever a chunk is cut, or is longer", () => {
+    for (const [index, chunk] of chunks.entries()) {
+      for (let length = 0; length < chunk.length; length += 1) {
+        assertRefused(changed(index, chunk.subarray(0, length)), /shard 0 at seq/)
+      }
+      assertRefused(changed(index, Buffer.concat([chunk, Buffer.alloc(1)])))
+    }
+  })
+
+  it("are refused whichever bit is changed", () => {
+    for (const [index, chunk] of chunks.entries()) {
+      for (let at = 0; at < chunk.length; at += 1) {
+        const damaged = Buffer.from(chunk)
+        damaged[at] = damaged[at]! ^ (1 << (at & 7))
+        assertRefused(changed(index, damaged))
+      }
+    }
+  })
+
+  it("are refused when chunks are missing, doubled, in another order, or of another checkpoint", () => {
+    const other = foldOf(historyOf(22, { entries: 120 }).rows)
+    const others = cutChunks({ shard: 0, seq: fold.seq, body: bodyOf(other) }, 600)
+    assertRefused([], /no chunks/)
+    assertRefused(chunks.slice(0, -1), /of \d+ chunks/)
+    assertRefused(chunks.slice(1))
+    assertRefused([...chunks, chunks[0]!])
+    assertRefused(changed(1, chunks[2]!), /chunk 1 is chunk 2/)
+    assertRefused(chunks.toReversed())
+    assertRefused(changed(1, others[1]!), /another checkpoint|of \d+ chunks/)
+  })
+
+  it("of a newer program are told as such", () => {
+    const newer = Buffer.from(chunks[0]!)
+    newer[4] = 2
+    assertRefused(changed(0, newer), /at seq \d+|version 2 is unknown to this program/)
+    assertRefused(chunks.with(1, newer), /chunk 1: version 2 is unknown to this program/)
+  })
+
+  it("are an error of theirs, never of this program, behind right checksums as well", () => {
+    const body = bodyOf(fold)
+    const random = randomOf(7)
+    let refusals = 0
+    for (let at = 0; at < body.length; at += 1) {
+      const lying = Buffer.from(body)
+      lying[at] = lying[at]! ^ (1 + Math.floor(random() * 255))
+      try {
+        decodeBody(lying, fold.seq)
+      } catch (error) {
+        assert.instanceOf(error, EntryError)
+        refusals += 1
+      }
+    }
+    assert.isAbove(refusals, body.length / 10)
+    for (let length = 0; length < body.length; length += 1) {
+      assert.throws(() => decodeBody(body.subarray(0, length), fold.seq), EntryError)
+    }
+  })
+
+  it("do not make anyone reserve memory for a false count", () => {
+    const body = bodyOf(createFold(0))
+    for (let at = 0; at < body.length; at += 1) {
+      const lying = Buffer.concat([body.subarray(0, at), Buffer.from([0xff, 0xff, 0xff, 0x7f]), body.subarray(at + 1)])
+      try {
+        decodeBody(lying, 0)
+      } catch (error) {
+        assert.instanceOf(error, EntryError)
+      }
+    }
+  })
+})
+
+describe("the format", () => {
+  const golden = (): ReadonlyArray<Buffer> =>
+    readFileSync(new URL("../../goldens/log/checkpoint-v1.hex", import.meta.url), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => Buffer.from(line, "hex"))
+
+  it("reads the golden checkpoint of version 1, and writes it still", () => {
+    const fold = restored(golden())
+    assert.deepEqual(hexOf(cutChunks({ shard: 0, seq: fold.seq, body: bodyOf(fold) }, 1_000)), hexOf(golden()))
+    const { seq, epoch, holder, materializedSeq, materializedAtSeq, nextProducerId, residentRuns } = fold
+    const expected = GOLDEN_STATE
+    assert.deepEqual({ seq, epoch, holder, materializedSeq, materializedAtSeq, nextProducerId, residentRuns }, expected)
+    assert.equal(digest(fold), GOLDEN_DIGEST)
+  })
+
+  it("keeps seqs above 2^32", () => {
+    const body = Buffer.from("body")
+    const seq = 2 ** 45 + 7
+    const joined = joinChunks(cutChunks({ shard: 3, seq, body }), { shard: 3 })
+    assert.deepEqual({ ...joined, body: Buffer.from(joined.body) }, { shard: 3, seq, body })
+  })
+
+  it("takes few bytes for a partition that nothing happens in", () => {
+    const fold = createFold(0)
+    settle(fold, [createTopicOf("orders", 1, 1)])
+    const small = encodeCheckpoint(fold)[0]!.length
+    settle(fold, [{ kind: "create-partitions", topicId: TOPIC, partitions: 10_000, mayBeDone: false }])
+    assert.isAtMost(encodeCheckpoint(fold)[0]!.length - small, 2 * 10_000)
+  })
+})
