@@ -212,8 +212,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
       {
         file: "replication/quorum/copy-put.ts",
         find: "copy.store.put(copy.key, copy.chunks)",
-        replace:
-          'copy.store.put(copy.key, copy.store.bucket === "us-east-1" ? copy.chunks.toReversed() : copy.chunks)'
+        replace: 'copy.store.put(copy.key, copy.store.bucket === "us-east-1" ? copy.chunks.toReversed() : copy.chunks)'
       }
     ],
     scenario: "calm",
