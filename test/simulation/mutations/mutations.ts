@@ -49,7 +49,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
       }
     ],
     scenario: "database",
-    caughtBy: ["healthy", "liveness", "doubled", "verdicts"]
+    caughtBy: ["healthy", "liveness", "doubled", "verdicts", "visible-at-once"]
   },
   {
     name: "uncertain-is-told-as-failure",
