@@ -299,6 +299,7 @@ export class Fold implements FoldState {
     this.byId.clear()
     this.byName.clear()
     this.byCollisionKey.clear()
+    this.inOrder = undefined
     for (const topic of topics) this.addTopic(topic)
   }
 

@@ -37,8 +37,8 @@ import {
 export interface IncomingStream {
   /** Once one was refused, none behind it may be taken. */
   isRefused: boolean
-  /** Called once, when the stream is over. */
-  readonly onClose: (listener: () => void) => void
+  /** Called once, when the stream is over. Answers with what takes the listener away. */
+  readonly onClose: (listener: () => void) => () => void
 }
 
 /** What other agents ask of this one. */
@@ -219,12 +219,15 @@ const submitFromOutside = (
       stream.isRefused = true
       return answer({ kind: "failed", reason: "Unavailable", outcome: "definite", why: String(error) })
     }
+    // A stream lives long: nothing of a command may stay with it when the command is answered.
+    let forget: (() => void) | undefined
     const submission = sequencer.offer(command, (outcome) => {
+      forget?.()
       const reply = replyOf(command, outcome)
       if (reply.kind !== "answer") stream.isRefused = true
       answer(reply)
     })
-    stream.onClose(() => submission.withdraw())
+    if (!submission.isOver) forget = stream.onClose(() => submission.withdraw())
   })
 
 const replyOf = (command: Command, outcome: Outcome): SubmitReply => {

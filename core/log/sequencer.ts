@@ -125,7 +125,14 @@ export class Sequencer {
     while (this.tail.ended === undefined) {
       this.work.closeUnsafe()
       if (this.epochAsked !== undefined) {
+        this.settlingSinceMs = this.nowMs()
         yield* this.answerEpochAsked(this.epochAsked)
+        this.settlingSinceMs = undefined
+        continue
+      }
+      // Also where the epoch came from another's hand while this agent tried to take it.
+      if (this.isHolder && !this.isActing) {
+        yield* this.verify()
         continue
       }
       if (!this.isActing) {
@@ -205,7 +212,6 @@ export class Sequencer {
     }
     this.epochAsked = undefined
     Deferred.doneUnsafe(asked.done, Effect.succeed(outcome === "mine" ? "begun" : "not-begun"))
-    if (outcome === "mine" && isTakeover) yield* this.verify()
   })
 
   private readonly appendEpoch = Effect.fnUntraced(function* (this: Sequencer, holder: Holder, isTakeover: boolean) {
@@ -245,6 +251,8 @@ export class Sequencer {
       return { answers, entry: encodeEntry(effects) }
     } catch (defect) {
       this.endCurrent({ kind: "defect", defect })
+      // None of those behind is judged without these.
+      this.queue.endAll({ kind: "refused", why: "overloaded" })
       return undefined
     }
   }

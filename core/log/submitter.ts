@@ -166,17 +166,20 @@ export class Submitter {
   ): Effect.fn.Return<void, LogPeerError, Scope.Scope> {
     const ended = Latch.makeUnsafe()
     const end = () => ended.openUnsafe()
+    // From here on: another epoch must also end an attempt to connect.
+    this.endStream = end
     const isLocal = route.member.session === this.peers.self.session
-    const stream = isLocal ? yield* this.openLocal(end) : yield* this.openRemote(route.member, end)
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         this.stream = undefined
         this.endStream = undefined
       })
     )
+    const opening = isLocal ? this.openLocal(end) : this.openRemote(route.member, end)
+    const stream = yield* Effect.raceFirst(opening, Effect.as(ended.await, undefined))
+    if (stream === undefined || this.route()?.epoch !== route.epoch) return
     this.routeFailure = undefined
     this.streamEpoch = route.epoch
-    this.endStream = end
     this.stream = stream
     for (const pending of this.unsettled.slice()) if (this.stream === stream) stream.send(pending)
     yield* ended.await
@@ -253,7 +256,11 @@ export class Submitter {
       if (pending.command.kind === "commit-segment") this.failSegments()
       return
     }
-    if (outcome.kind === "defect") return this.end(pending, { defect: outcome.defect })
+    if (outcome.kind === "defect") {
+      this.end(pending, { defect: outcome.defect })
+      if (pending.command.kind === "commit-segment") this.failSegments()
+      return
+    }
     const { answer, seq } = outcome
     if (this.tail.fold.seq >= seq) return this.end(pending, { answer })
     const untilMs = this.clock.currentTimeMillisUnsafe() + limits.answerFoldWaitMs
@@ -297,11 +304,14 @@ export class Submitter {
     this.answered = this.answered.filter(({ untilMs }) => untilMs > nowMs)
     for (const { pending, answer } of late) this.end(pending, { answer })
     this.unsettled = this.unsettled.filter((pending) => !(pending.isOver && !pending.wasSent))
-    const first = this.unsettled[0]
-    if (first === undefined || first.deadlineMs > nowMs) return
-    if (first.command.kind === "commit-segment") return this.failSegments()
-    this.forget(first)
-    this.end(first, { error: notSettled(first.wasSent ? "indefinite" : "definite") })
+    // All have the same time, so the oldest go first.
+    for (let first = this.unsettled[0]; first !== undefined && first.deadlineMs <= nowMs; first = this.unsettled[0]) {
+      if (first.command.kind === "commit-segment") this.failSegments()
+      else {
+        this.forget(first)
+        this.end(first, { error: notSettled(first.wasSent ? "indefinite" : "definite") })
+      }
+    }
   }
 
   /**

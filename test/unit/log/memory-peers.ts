@@ -121,7 +121,13 @@ export class MemoryPeers {
     }
     place.streams.add(end)
     from.streams.add(end)
-    const incoming: IncomingStream = { isRefused: false, onClose: (listener) => closeListeners.add(listener) }
+    const incoming: IncomingStream = {
+      isRefused: false,
+      onClose: (listener) => {
+        closeListeners.add(listener)
+        return () => void closeListeners.delete(listener)
+      }
+    }
     const stream: SubmitStream = {
       send: (command, epoch) =>
         Effect.suspend(() =>
