@@ -56,7 +56,8 @@ export class Injector {
   healAll(): void {
     this.#isHealed = true
     for (const end of this.#active) end()
-    const { database, buckets, links } = this.#cluster
+    const { agents, database, buckets, links } = this.#cluster
+    for (const agent of agents) agent.healClock()
     database.healAll()
     for (const bucket of buckets) bucket.healAll()
     links.healAll()
