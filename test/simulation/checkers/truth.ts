@@ -102,12 +102,16 @@ export class Truth {
   append(row: LogRow): void {
     const last = this.rows.at(-1)
     const facts = { seq: row.seq, epoch: row.epoch, highestEpoch: this.epoch }
+    if (row.seq <= (last?.seq ?? 0)) return this.#appendAgain(row)
     if (row.seq !== (last?.seq ?? 0) + 1) throw new CheckFailed("chain", "a row does not follow on the last one", facts)
     if (row.prevNonce !== (last?.nonce ?? UUID_ZERO))
       throw new CheckFailed("chain", "a row names another predecessor", facts)
     this.rows.push(row)
     const effects = decodeEntry(row.entry)
     const begins = effects[0]?.kind === "epoch-begun"
+    if (row.isKept !== (begins || effects[0]?.kind === "genesis")) {
+      throw new CheckFailed("chain", "of a row that begins something it is not said that it is kept", facts)
+    }
     if (row.epoch < this.epoch || (begins && row.epoch === this.epoch)) {
       this.voidRows++
       return
@@ -115,6 +119,14 @@ export class Truth {
     if (row.epoch > this.epoch && !begins) throw new CheckFailed("chain", "an epoch was not begun", facts)
     this.epoch = row.epoch
     for (const effect of effects) this.#apply(row, effect)
+  }
+
+  /** A slot whose row was trimmed is free for the very row that had it, delivered once more: nobody sees it. */
+  #appendAgain(row: LogRow): void {
+    const first = this.rows[row.seq - 1]!
+    const facts = { seq: row.seq, nonce: row.nonce, first: first.nonce, firstIsKept: first.isKept }
+    if (row.nonce === first.nonce && !first.isKept) return
+    throw new CheckFailed("chain", "a slot that was taken before is taken by another row", facts)
   }
 
   #apply(row: LogRow, effect: LogEffect): void {
