@@ -195,7 +195,9 @@ const flushForever = Effect.fnUntraced(function* (state: BufferState) {
   while (true) {
     yield* something.await
     yield* room.await
-    const waitMs = flushedAtMs + options.flushIntervalMs - (yield* Clock.currentTimeMillis)
+    // Where the clock was set back meanwhile, the time since the last flush is not known.
+    const sinceMs = Math.max(0, (yield* Clock.currentTimeMillis) - flushedAtMs)
+    const waitMs = options.flushIntervalMs - sinceMs
     if (waitMs > 0) yield* Effect.raceFirst(Effect.sleep(waitMs), full.await)
     // Requests that arrived in the same turn of the event loop join the same segment.
     yield* Effect.yieldNow

@@ -23,6 +23,10 @@ export class CommitLogError extends Schema.TaggedError<CommitLogError>()("Commit
   get isRetryable(): boolean {
     return this.reason !== "FoldStopped"
   }
+  override get message(): string {
+    const why = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    return `commit log: ${this.reason} (${this.outcome}): ${why}`
+  }
 }
 
 export class CommitLog extends Context.Service<

@@ -149,7 +149,21 @@ const overload = (writer: Writer, state: BucketState, byteLength: number): strin
   return undefined
 }
 
+/** Other writes may have taken a bucket's last slots since its copy was planned, above all where it was called in. */
+const skipOverloaded = (writer: Writer, work: Write): void => {
+  for (const copy of work.copies) {
+    const refusal = copy.status === "waiting" ? overload(writer, copy.state, work.byteLength) : undefined
+    if (refusal === undefined) continue
+    copy.status = "skipped"
+    copy.failure = refusal
+    copy.state.counters.putSkips++
+    if (work.phase === "acknowledged") reportMissing(writer, copy)
+  }
+  failIfHopeless(writer, work)
+}
+
 const startCopies = Effect.fnUntraced(function* (writer: Writer, work: Write, clock: Clock.Clock) {
+  skipOverloaded(writer, work)
   const starting = work.copies.filter((copy) => copy.status === "waiting")
   if (work.phase === "failed" || starting.length === 0) return
   // All are marked before the first begins: one that fails at once must not make the others look hopeless.

@@ -30,6 +30,8 @@ export interface Plan {
   readonly schedule: Schedule
 }
 
+const SEQUENCER_SHARE = 0.25
+
 export const makePlan = (seed: number, name: ScenarioName): Plan => {
   const scenario: Scenario = SCENARIOS[name]
   const random = streamOf(seed, `plan/${name}`)
@@ -55,13 +57,13 @@ export const makePlan = (seed: number, name: ScenarioName): Plan => {
     knobs: knobsOf(random),
     clocks,
     topics,
-    producers: producersOf(random, topics),
-    fetchers: fetchersOf(random, topics),
-    probers: probersOf(random),
+    producers: producersOf(random, topics, scenario.pace ?? 1),
+    fetchers: fetchersOf(random, topics, activeMs),
+    probers: probersOf(random, scenario.pace ?? 1),
     activeMs,
     schedule: drawSchedule(
       random,
-      { agents, regions: REGIONS },
+      { agents, regions: REGIONS, sequencerShare: scenario.sequencerShare ?? SEQUENCER_SHARE },
       { mix: scenario.mix, count: random.whole(...scenario.faults), activeMs }
     )
   }
@@ -74,7 +76,7 @@ const topicsOf = (random: Prng): ReadonlyArray<NewTopic> =>
     configs: random.chance(0.2) ? { "message.timestamp.type": "LogAppendTime" } : {}
   }))
 
-const producersOf = (random: Prng, topics: ReadonlyArray<NewTopic>): Plan["producers"] =>
+const producersOf = (random: Prng, topics: ReadonlyArray<NewTopic>, pace: number): Plan["producers"] =>
   Array.from({ length: random.whole(2, 4) }, (_, index) => {
     const { name, partitions } = random.pick(topics)
     // The first always is: some promises concern only those.
@@ -86,7 +88,7 @@ const producersOf = (random: Prng, topics: ReadonlyArray<NewTopic>): Plan["produ
       partitions,
       codec: random.chance(0.7) ? CODEC_NONE : random.pick([CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD]),
       payloadBytesMax: random.chance(0.1) ? 20_000 : 400,
-      pauseMs: random.magnitude(60, 400),
+      pauseMs: pace * random.magnitude(60, 400),
       requestTimeoutMs: random.pick([1_000, 5_000, 30_000]),
       acks: isIdempotent || random.chance(0.6) ? -1 : random.pick([0, 1] as const),
       version: random.whole(7, 13),
@@ -94,7 +96,8 @@ const producersOf = (random: Prng, topics: ReadonlyArray<NewTopic>): Plan["produ
     }
   })
 
-const fetchersOf = (random: Prng, topics: ReadonlyArray<NewTopic>): Plan["fetchers"] =>
+/** Some begin when much is there already: in index pages. */
+const fetchersOf = (random: Prng, topics: ReadonlyArray<NewTopic>, activeMs: number): Plan["fetchers"] =>
   topics.flatMap(({ name, partitions }) =>
     random.sample(REGIONS, random.whole(1, 2)).map((region) => ({
       topic: name,
@@ -102,6 +105,7 @@ const fetchersOf = (random: Prng, topics: ReadonlyArray<NewTopic>): Plan["fetche
       maxWaitMs: random.pick([0, 100, 500, 2_000]),
       partitionMaxBytes: random.pick([1, 2_000, 1_000_000]),
       version: random.whole(10, 18),
+      startMs: random.chance(0.3) ? random.between(0, activeMs) : 0,
       region
     }))
   )
@@ -109,9 +113,9 @@ const fetchersOf = (random: Prng, topics: ReadonlyArray<NewTopic>): Plan["fetche
 /** Beyond the producers' numbers. */
 const FIRST_PROBER_INDEX = 100
 
-const probersOf = (random: Prng): Plan["probers"] =>
+const probersOf = (random: Prng, pace: number): Plan["probers"] =>
   Array.from({ length: random.whole(1, 2) }, (_, index) => ({
     index: FIRST_PROBER_INDEX + index,
-    pauseMs: random.magnitude(50, 400),
+    pauseMs: pace * random.magnitude(50, 400),
     region: random.pick(REGIONS)
   }))

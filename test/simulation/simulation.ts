@@ -19,7 +19,7 @@ import { Process } from "./engine/process.ts"
 import { type Prng, streamOf } from "./engine/prng.ts"
 import { World } from "./engine/world.ts"
 import { Injector } from "./faults/inject.ts"
-import { type ScenarioName } from "./faults/scenarios.ts"
+import { type Scenario, type ScenarioName, SCENARIOS } from "./faults/scenarios.ts"
 import { turnKnobs } from "./knobs.ts"
 import { makePlan, type Plan } from "./plan.ts"
 import { type Actor, guarded } from "./workload/actor.ts"
@@ -62,7 +62,7 @@ const START_MS_MAX = 20_000
 /** Work goes on for a while after everything has healed. */
 const AFTERMATH_MS = 1_500
 /** Everything that was begun ends within this time after everything has healed. */
-const RECOVERY_MS_MAX = 120_000
+const RECOVERY_MS_MAX = 60_000
 
 export const run = (options: RunOptions): RunResult => {
   const plan = makePlan(options.seed, options.scenario)
@@ -92,13 +92,15 @@ class Simulation {
 
   constructor(options: RunOptions, plan: Plan) {
     const { seed } = options
+    const scenario: Scenario = SCENARIOS[options.scenario]
     this.#plan = plan
     this.world = new World(options)
     this.#random = streamOf(seed, "clients")
     this.cluster = new Cluster(this.world, {
       agentsPerRegion: plan.agentsPerRegion,
       settings: plan.settings,
-      clockOf: (host) => plan.clocks.get(host)!
+      clockOf: (host) => plan.clocks.get(host)!,
+      allowedErrors: scenario.allowedErrors ?? []
     })
     this.acknowledgements = new Acknowledgements(() => this.truth, this.reads)
     this.truth = new Truth({
@@ -112,7 +114,7 @@ class Simulation {
     for (const bucket of this.cluster.buckets) {
       bucket.watcher = { put: (name, key, body, outcome) => written.put(name, key, body, outcome) }
     }
-    this.#injector = new Injector(this.cluster)
+    this.#injector = new Injector(this.cluster, () => this.truth.holder)
   }
 
   run(): void {

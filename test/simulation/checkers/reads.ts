@@ -102,6 +102,10 @@ export class Reads {
     if (isFirst ? base > where.nextOffset : base !== where.nextOffset) {
       throw new CheckFailed("offsets", "fetched batches have a gap or overlap", facts)
     }
+    const appendTimeMs = partition.appendTimes.get(base)
+    if (appendTimeMs !== undefined && batchHeader.maxTimestamp(bytes, at) !== appendTimeMs) {
+      throw new CheckFailed("content", "a batch has another append time than its entry", { ...facts, appendTimeMs })
+    }
     const cursor = this.#cursor
     cursor.open(bytes, at)
     let expected = base

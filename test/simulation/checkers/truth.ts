@@ -31,6 +31,8 @@ export class PartitionTruth {
   readonly partition: number
   /** By offset. */
   readonly records: Array<RecordName> = []
+  /** Of LogAppendTime batches, by their first offset. */
+  readonly appendTimes = new Map<number, number>()
   /** By producer id. */
   readonly producers = new Map<number, Array<AcceptedBatch>>()
 
@@ -73,8 +75,9 @@ export interface TruthOptions {
 
 export class Truth {
   readonly rows: Array<LogRow> = []
-  /** The highest that an entry began. */
+  /** The highest that an entry began, and who began it. */
   epoch = 0
+  holder: string | undefined = undefined
   readonly topics = new Map<Uuid, TopicTruth>()
   readonly #byName = new Map<string, TopicTruth>()
   readonly #segments = new Set<Uuid>()
@@ -99,12 +102,16 @@ export class Truth {
   append(row: LogRow): void {
     const last = this.rows.at(-1)
     const facts = { seq: row.seq, epoch: row.epoch, highestEpoch: this.epoch }
+    if (row.seq <= (last?.seq ?? 0)) return this.#appendAgain(row)
     if (row.seq !== (last?.seq ?? 0) + 1) throw new CheckFailed("chain", "a row does not follow on the last one", facts)
     if (row.prevNonce !== (last?.nonce ?? UUID_ZERO))
       throw new CheckFailed("chain", "a row names another predecessor", facts)
     this.rows.push(row)
     const effects = decodeEntry(row.entry)
     const begins = effects[0]?.kind === "epoch-begun"
+    if (row.isKept !== (begins || effects[0]?.kind === "genesis")) {
+      throw new CheckFailed("chain", "of a row that begins something it is not said that it is kept", facts)
+    }
     if (row.epoch < this.epoch || (begins && row.epoch === this.epoch)) {
       this.voidRows++
       return
@@ -114,11 +121,21 @@ export class Truth {
     for (const effect of effects) this.#apply(row, effect)
   }
 
+  /** A slot whose row was trimmed is free for the very row that had it, delivered once more: nobody sees it. */
+  #appendAgain(row: LogRow): void {
+    const first = this.rows[row.seq - 1]!
+    const facts = { seq: row.seq, nonce: row.nonce, first: first.nonce, firstIsKept: first.isKept }
+    if (row.nonce === first.nonce && !first.isKept) return
+    throw new CheckFailed("chain", "a slot that was taken before is taken by another row", facts)
+  }
+
   #apply(row: LogRow, effect: LogEffect): void {
     switch (effect.kind) {
       case "genesis":
-      case "epoch-begun":
       case "materialized":
+        return
+      case "epoch-begun":
+        this.holder = effect.holder.name
         return
       case "topic-created": {
         const facts = { seq: row.seq, topic: effect.name, topicId: effect.topicId }
@@ -221,6 +238,7 @@ export class Truth {
       }
       if (found === "accepted" && partition !== undefined) {
         if (expected < 0) expected = partition.records.length
+        if (run.timestampType === "append") partition.appendTimes.set(partition.records.length, effect.appendTimeMs)
         this.#accept(partition, bytes, at, batch, where)
       }
       at += length

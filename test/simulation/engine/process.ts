@@ -106,6 +106,12 @@ const bytesOf = (random: Prng): Buffer => {
   return bytes
 }
 
+/**
+ * Clocks are wrong by less than half of the orphan horizon: a sequencer whose clock is further ahead makes everyone's segments
+ * too late until time has caught up, which is known (core/decisions/0014).
+ */
+const OFFSET_MS_MAX = 280_000
+
 /** Wall time with its error; elapsed time only drifts, also where wall time jumps. */
 export class ProcessClock implements Clock.Clock {
   readonly #process: Process
@@ -119,7 +125,12 @@ export class ProcessClock implements Clock.Clock {
   }
 
   jump(byMs: number): void {
-    this.#offsetMs += byMs
+    this.#offsetMs = Math.min(OFFSET_MS_MAX, Math.max(-OFFSET_MS_MAX, this.#offsetMs + byMs))
+  }
+
+  setRight(): void {
+    const { nowMs } = this.#process.world
+    this.#offsetMs = nowMs - nowMs * this.#rate
   }
 
   /** Whole, as of any real machine. */

@@ -6,6 +6,9 @@ import { type BucketFault } from "../outside/bucket.ts"
 import { type DatabaseFault } from "../outside/database.ts"
 import { type Group } from "../network/links.ts"
 
+/** As an agent's name: whoever sequences when the fault begins; any agent where nobody does. */
+export const SEQUENCER = "@sequencer"
+
 export type Fault =
   /** kill -9, and started again at the end. `vanish`: with its machine, so that its peers are not told. */
   | { readonly kind: "kill"; readonly agent: string; readonly manner: "reset" | "vanish" }

@@ -8,11 +8,13 @@ import { type Prng } from "../engine/prng.ts"
 import { type Group } from "../network/links.ts"
 import { BUCKET_FAULTS } from "../outside/bucket.ts"
 import { DATABASE_FAULTS } from "../outside/database.ts"
-import { type Fault, type Schedule, type ScheduledFault } from "./fault.ts"
+import { type Fault, type Schedule, type ScheduledFault, SEQUENCER } from "./fault.ts"
 
 export interface FaultGround {
   readonly agents: ReadonlyArray<{ readonly name: string; readonly region: string }>
   readonly regions: ReadonlyArray<string>
+  /** Of faults that concern an agent, so many concern the sequencer. */
+  readonly sequencerShare: number
 }
 
 interface Drawn {
@@ -22,13 +24,15 @@ interface Drawn {
 
 type Draw = (random: Prng, ground: FaultGround) => Drawn
 
-const agentOf = (random: Prng, { agents }: FaultGround): string => random.pick(agents).name
+const agentOf = (random: Prng, { agents, sequencerShare }: FaultGround): string =>
+  random.chance(sequencerShare) ? SEQUENCER : random.pick(agents).name
 
 /** Two places or regions that differ. */
 const groupsOf = (random: Prng, ground: FaultGround): readonly [Group, Group] => {
   const [fromRegion, toRegion] = random.sample(ground.regions, 2) as [string, string]
   const groupOf = (region: string): Group => {
     const within = ground.agents.filter((agent) => agent.region === region)
+    if (random.chance(ground.sequencerShare)) return { place: SEQUENCER }
     return within.length > 0 && random.chance(0.6) ? { place: random.pick(within).name } : { region }
   }
   return [groupOf(fromRegion), groupOf(toRegion)]
@@ -87,7 +91,7 @@ export const DRAWS = {
     fault: {
       kind: "clock-jump",
       agent: agentOf(random, ground),
-      byMs: Math.round(random.magnitude(20, 60_000)) * (random.chance(0.5) ? 1 : -1)
+      byMs: Math.round(random.magnitude(20, 500_000)) * (random.chance(0.5) ? 1 : -1)
     },
     durationMs: 0
   }),

@@ -7,17 +7,20 @@ import { type Cluster } from "../cluster/cluster.ts"
 import { type Prng, streamOf } from "../engine/prng.ts"
 import { type Place } from "../engine/process.ts"
 import { type Group } from "../network/links.ts"
-import { type Fault, faultText, type Schedule } from "./fault.ts"
+import { type Fault, faultText, type Schedule, SEQUENCER } from "./fault.ts"
 
 export class Injector {
   readonly #cluster: Cluster
   readonly #random: Prng
+  /** Who sequences. */
+  readonly #holder: () => string | undefined
   readonly #active = new Set<() => void>()
   #isHealed = false
   injected = 0
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Cluster, holder: () => string | undefined) {
     this.#cluster = cluster
+    this.#holder = holder
     this.#random = streamOf(cluster.world.seed, "injector")
   }
 
@@ -29,7 +32,7 @@ export class Injector {
       world.after(scheduled.atMs, undefined, () => {
         if (this.#isHealed) return
         this.injected++
-        const end = this.begin(scheduled.fault)
+        const end = this.begin(this.#aimed(scheduled.fault))
         world.after(scheduled.durationMs, undefined, end)
       })
     }
@@ -53,10 +56,20 @@ export class Injector {
   healAll(): void {
     this.#isHealed = true
     for (const end of this.#active) end()
-    const { database, buckets, links } = this.#cluster
+    const { agents, database, buckets, links } = this.#cluster
+    for (const agent of agents) agent.healClock()
     database.healAll()
     for (const bucket of buckets) bucket.healAll()
     links.healAll()
+  }
+
+  #aimed(fault: Fault): Fault {
+    const aim = (name: string): string =>
+      name === SEQUENCER ? (this.#holder() ?? this.#random.pick(this.#cluster.agents).name) : name
+    if ("agent" in fault) return { ...fault, agent: aim(fault.agent) }
+    if (!("from" in fault)) return fault
+    const aimGroup = (group: Group): Group => ("place" in group ? { place: aim(group.place) } : group)
+    return { ...fault, from: aimGroup(fault.from), to: aimGroup(fault.to) }
   }
 
   #apply(fault: Fault): () => void {

@@ -16,6 +16,12 @@ export interface Scenario {
   /** How long faults and work go on, both ends included. */
   readonly activeMs: readonly [min: number, max: number]
   readonly clocks: "right" | "slightly-wrong" | "wrong"
+  /** Pauses between what actors do are so many times as long; 1 where nothing is said. */
+  readonly pace?: number
+  /** See FaultGround; a quarter where nothing is said. */
+  readonly sequencerShare?: number
+  /** Beginnings of log events that may be errors: what someone must look at where clocks are wrong. */
+  readonly allowedErrors?: ReadonlyArray<string>
 }
 
 const EVERYTHING: Mix = {
@@ -35,7 +41,7 @@ const EVERYTHING: Mix = {
   "region-dark": 1
 }
 
-const SHORT = [6_000, 10_000] as const
+const SHORT = [4_000, 8_000] as const
 const NO_FAULTS: Mix = {}
 
 export const SCENARIOS = {
@@ -52,7 +58,7 @@ export const SCENARIOS = {
     doc: "agents freeze, many far past every lease and timeout",
     mix: { freeze: 8, kill: 1, "database-fault": 2 },
     faults: [2, 6],
-    activeMs: [8_000, 30_000],
+    activeMs: [6_000, 25_000],
     clocks: "slightly-wrong"
   },
   cuts: {
@@ -81,13 +87,30 @@ export const SCENARIOS = {
     mix: { "clock-jump": 8, freeze: 1, kill: 1, "database-fault": 1 },
     faults: [3, 10],
     activeMs: SHORT,
-    clocks: "wrong"
+    clocks: "wrong",
+    allowedErrors: ["segment refused: it was created in the sequencer's future", "segment refused: it is too old"]
+  },
+  takeover: {
+    doc: "the sequencer dies, freezes, is cut off or loses its database, again and again",
+    mix: { kill: 4, stop: 1, freeze: 4, cut: 3, "cut-outside": 3, "reset-connections": 2, "database-fault": 2 },
+    faults: [3, 10],
+    activeMs: [6_000, 15_000],
+    clocks: "slightly-wrong",
+    sequencerShare: 0.9
+  },
+  long: {
+    doc: "minutes of everything: the log's past goes to index pages and checkpoints, agents start from them",
+    mix: { ...EVERYTHING, kill: 6, freeze: 3 },
+    faults: [5, 16],
+    activeMs: [25_000, 50_000],
+    clocks: "slightly-wrong",
+    pace: 4
   },
   regions: {
     doc: "a region goes dark or is isolated, while others have troubles of their own",
     mix: { "region-dark": 4, isolate: 4, kill: 1, cut: 1, "database-fault": 1 },
     faults: [2, 5],
-    activeMs: [8_000, 20_000],
+    activeMs: [6_000, 15_000],
     clocks: "slightly-wrong"
   }
 } as const satisfies Record<string, Scenario>

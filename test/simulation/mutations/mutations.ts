@@ -49,7 +49,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
       }
     ],
     scenario: "database",
-    caughtBy: ["healthy", "liveness", "doubled", "verdicts"]
+    caughtBy: ["healthy", "liveness", "doubled", "verdicts", "visible-at-once"]
   },
   {
     name: "uncertain-is-told-as-failure",
@@ -128,6 +128,45 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     caughtBy: ["fenced"]
   },
   {
+    name: "lost-first-batch-forgotten",
+    doc: "what arrives behind a new producer's lost first batch is taken for its first one",
+    edits: [
+      {
+        file: "core/agent/lost-batches.ts",
+        find: "    this.#lost.set(key, { producerEpoch, baseSequence })\n",
+        replace: ""
+      }
+    ],
+    scenario: "buckets",
+    caughtBy: ["fenced"]
+  },
+  {
+    name: "memory-used-again-too-early",
+    doc: "a request's memory is lent again while a slow bucket still reads it",
+    edits: [
+      {
+        file: SEGMENT_WRITER,
+        find: '  if (work.readers > 0 || work.phase === "open"',
+        replace: '  if (work.phase === "open"'
+      }
+    ],
+    scenario: "buckets",
+    caughtBy: ["written-once", "content"]
+  },
+  {
+    name: "out-of-range-from-memory",
+    doc: "a reader that is ahead of an agent's fold is told that its offset does not exist",
+    edits: [
+      {
+        file: "core/agent/handlers/01-fetch.ts",
+        find: '      if (resolved.every(({ wanted }) => typeof wanted !== "number")) return',
+        replace: "      if (resolved.length > 0) return"
+      }
+    ],
+    scenario: "calm",
+    caughtBy: ["visible-at-once"]
+  },
+  {
     name: "barrier-from-memory",
     doc: "a linearizable question is answered from what is folded already",
     edits: [
@@ -167,13 +206,13 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     caughtBy: ["content"]
   },
   {
-    name: "segment-sent-again",
-    doc: "an attempt after the first puts the same key with other bytes",
+    name: "copies-differ",
+    doc: "one bucket is sent other bytes than the others",
     edits: [
       {
         file: "replication/quorum/copy-put.ts",
         find: "copy.store.put(copy.key, copy.chunks)",
-        replace: "copy.store.put(copy.key, copy.store.bucket.length > 9 ? [...copy.chunks].reverse() : copy.chunks)"
+        replace: 'copy.store.put(copy.key, copy.store.bucket === "us-east-1" ? copy.chunks.toReversed() : copy.chunks)'
       }
     ],
     scenario: "calm",
@@ -252,7 +291,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
       }
     ],
     scenario: "database",
-    caughtBy: ["liveness"]
+    caughtBy: ["liveness", "acknowledged-lost"]
   },
   {
     name: "handler-throws",

@@ -40,7 +40,11 @@ const runWorker = (take: () => Batch | undefined, report: (done: BatchDone) => v
   new Promise((resolve, reject) => {
     let batch = take()
     if (batch === undefined) return resolve()
-    const worker: ChildProcess = fork(WORKER, { stdio: ["ignore", "inherit", "inherit", "ipc"] })
+    // Not this process's own flags: what is preloaded here may be about its own channel.
+    const worker: ChildProcess = fork(WORKER, {
+      execArgv: ["--disable-warning=ExperimentalWarning"],
+      stdio: ["ignore", "inherit", "inherit", "ipc"]
+    })
     worker.once("error", reject)
     worker.once("exit", (code, signal) => {
       if (batch === undefined) return resolve()

@@ -12,6 +12,8 @@ export interface FetcherOptions {
   readonly partitionMaxBytes: number
   /** Of Fetch; from 13 on topics are named by their ids. */
   readonly version: number
+  /** Waits so long before it begins. */
+  readonly startMs: number
 }
 
 const NO_RECORDS = Buffer.alloc(0)
@@ -19,6 +21,7 @@ const NO_RECORDS = Buffer.alloc(0)
 export const fetch = Effect.fnUntraced(function* (actor: Actor, options: FetcherOptions) {
   const { client, random, truth, reads } = actor
   const { topic, partitions } = options
+  yield* Effect.sleep(options.startMs)
   const positions = Array.from({ length: partitions }, () => 0)
   while (true) {
     const opened = yield* Effect.result(client.session)

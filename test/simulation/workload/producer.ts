@@ -17,7 +17,7 @@ import { buildBatch } from "#core/records/build-batch.ts"
 import { CheckFailed } from "../engine/check-failed.ts"
 import { type Actor, guarded, RETRY_MS_MAX, RETRY_MS_MIN } from "./actor.ts"
 import { type Session } from "./client.ts"
-import { encodePayload, type RecordName } from "./payload.ts"
+import { encodePayload, nameText, type RecordName } from "./payload.ts"
 
 export interface ProducerOptions {
   /** In payloads. */
@@ -135,46 +135,74 @@ const maySend = (state: State, queue: ReadonlyArray<Batch>, index: number): bool
   return true
 }
 
+/** A batch and the partition's batches that are not acknowledged. */
+interface Sendable {
+  readonly queue: Array<Batch>
+  readonly batch: Batch
+}
+
+/** Batches for one request, one of a partition: often one alone, also where several may go. */
+const nextRequest = (state: State): ReadonlyArray<Sendable> => {
+  const sendable: Array<Sendable> = []
+  for (const queue of state.queues) {
+    const index = queue.findIndex((_, at) => maySend(state, queue, at))
+    if (index >= 0) sendable.push({ queue, batch: queue[index]! })
+  }
+  return state.actor.random.chance(0.5) ? sendable : sendable.slice(0, 1)
+}
+
 const sendWhatMay = Effect.fnUntraced(function* (state: State) {
   const { client, random } = state.actor
-  for (const queue of state.queues) {
-    for (let index = 0; index < queue.length; index++) {
-      if (state.inFlight >= IN_FLIGHT_MAX || !maySend(state, queue, index)) continue
-      const opened = yield* Effect.result(client.session)
-      if (opened._tag === "Failure") {
-        yield* Effect.sleep(random.between(RETRY_MS_MIN, RETRY_MS_MAX))
-        return
-      }
-      // The queue may have changed while the connection was opened.
-      const batch = queue[index]
-      if (batch === undefined || !maySend(state, queue, index)) continue
+  while (state.inFlight < IN_FLIGHT_MAX) {
+    if (nextRequest(state).length === 0) return
+    const opened = yield* Effect.result(client.session)
+    if (opened._tag === "Failure") {
+      yield* Effect.sleep(random.between(RETRY_MS_MIN, RETRY_MS_MAX))
+      return
+    }
+    // What may be sent may have changed while the connection was opened.
+    const request = nextRequest(state)
+    if (request.length === 0) return
+    for (const { batch } of request) {
       batch.state = "sent"
       batch.attempts++
-      state.inFlight++
-      yield* Effect.forkChild(guarded(state.actor, send(state, queue, batch, opened.success)), {
-        startImmediately: true
-      })
     }
+    state.inFlight++
+    yield* Effect.forkChild(guarded(state.actor, send(state, request, opened.success)), { startImmediately: true })
   }
 })
 
-const send = Effect.fnUntraced(function* (state: State, queue: Array<Batch>, batch: Batch, session: Session) {
-  const { actor, options } = state
-  const { index, topic, codec, isIdempotent, acks, version } = options
-  const attempt = batch.attempts
-  const records = batch.numbers.map((number): RecordName => ({ producer: index, number, attempt }))
-  const bytes = buildBatch({
+const recordsOf = (state: State, batch: Batch): ReadonlyArray<RecordName> =>
+  batch.numbers.map((number) => ({ producer: state.options.index, number, attempt: batch.attempts }))
+
+const bytesOf = (state: State, batch: Batch, records: ReadonlyArray<RecordName>): Buffer => {
+  const { actor, options, producerId } = state
+  return buildBatch({
     records: records.map((record) => ({ key: null, value: encodePayload(record, batch.payloadBytes) })),
     timestampMs: actor.client.process.clock.currentTimeMillisUnsafe(),
-    codec,
-    ...(isIdempotent ? { producerId: state.producerId, producerEpoch: 0, baseSequence: batch.baseSequence } : {})
+    codec: options.codec,
+    ...(options.isIdempotent ? { producerId, producerEpoch: 0, baseSequence: batch.baseSequence } : {})
   })
-  const topicId = actor.truth.topicNamed(topic)!.topicId
+}
+
+const send = Effect.fnUntraced(function* (state: State, request: ReadonlyArray<Sendable>, session: Session) {
+  const { actor, options } = state
+  const { topic, acks, version } = options
+  const sent = request.map((each) => ({ ...each, records: recordsOf(state, each.batch) }))
   const body = {
     transactionalId: null,
     acks,
     timeoutMs: 30_000,
-    topicData: [{ name: topic, topicId, partitionData: [{ index: batch.partition, records: bytes }] }]
+    topicData: [
+      {
+        name: topic,
+        topicId: actor.truth.topicNamed(topic)!.topicId,
+        partitionData: sent.map(({ batch, records }) => ({
+          index: batch.partition,
+          records: bytesOf(state, batch, records)
+        }))
+      }
+    ]
   }
   const outcome = yield* Effect.result(
     acks === 0
@@ -182,37 +210,64 @@ const send = Effect.fnUntraced(function* (state: State, queue: Array<Batch>, bat
       : actor.client.request(session, Produce, version, body)
   )
   state.inFlight--
-  batch.state = "waiting"
-  if (outcome._tag === "Failure") return again(state, batch)
-  if (outcome.success === NO_ANSWER) {
-    // Whoever asks for no answer does not care.
-    queue.splice(queue.indexOf(batch), 1)
+  for (const { batch } of request) batch.state = "waiting"
+  if (outcome._tag === "Failure") {
+    for (const { batch } of request) again(state, batch)
     return
   }
-  const { errorCode, baseOffset } = outcome.success.responses[0]!.partitionResponses[0]!
+  if (outcome.success === NO_ANSWER) {
+    // Whoever asks for no answer does not care.
+    for (const { queue, batch } of request) queue.splice(queue.indexOf(batch), 1)
+    return
+  }
+  const answers = outcome.success.responses[0]!.partitionResponses
+  let isAnyRefused = false
+  for (const each of sent) {
+    const answer = answers.find(({ index }) => index === each.batch.partition)!
+    if (!take(state, each, { agent: session.agent, ...answer })) isAnyRefused = true
+  }
+  // Metadata would be looked at again: perhaps another agent does better.
+  if (isAnyRefused && actor.random.chance(0.3)) yield* actor.client.leave(session)
+})
+
+interface Answered {
+  readonly agent: string
+  readonly errorCode: number
+  readonly baseOffset: number
+}
+
+/** Whether the batch was acknowledged. */
+const take = (
+  state: State,
+  { queue, batch, records }: Sendable & { readonly records: ReadonlyArray<RecordName> },
+  { agent, errorCode, baseOffset }: Answered
+): boolean => {
+  const { actor, options } = state
+  const { topic, index } = options
+  const { partition } = batch
   actor.world.trace.add(
     actor.name,
     () =>
-      `${session.agent} answers ${topic}/${batch.partition} ${index}:${batch.numbers[0]}+${records.length}#${attempt}: ${errorName(errorCode)} ${baseOffset}`
+      `${agent} answers ${topic}/${partition} ${nameText(records[0]!)} and ${records.length - 1} more: ` +
+      `${errorName(errorCode)} ${baseOffset}`
   )
   if (errorCode === errorCodes.NONE) {
-    actor.acknowledgements.acknowledge({ topic, partition: batch.partition, baseOffset }, records)
+    actor.acknowledgements.acknowledge({ topic, partition, baseOffset }, records)
     queue.splice(queue.indexOf(batch), 1)
-    return
+    return true
   }
   if (SURELY_REFUSED.has(errorCode)) actor.acknowledgements.refuse(records)
   if (isFatal(queue, batch, errorCode)) {
     throw new CheckFailed("fenced", `an idempotent producer is told ${errorName(errorCode)}`, {
       producer: index,
-      partition: `${topic}/${batch.partition}`,
+      partition: `${topic}/${partition}`,
       baseSequence: batch.baseSequence,
-      agent: session.agent
+      agent
     })
   }
-  // Metadata would be looked at again: perhaps another agent does better.
-  if (actor.random.chance(0.3)) yield* actor.client.leave(session)
-  return again(state, batch)
-})
+  again(state, batch)
+  return false
+}
 
 const again = (state: State, batch: Batch): void => {
   const { world, random } = state.actor

@@ -126,6 +126,22 @@ describe("SegmentBuffer", () => {
     })
   )
 
+  it.effect("waits no longer than the interval when the clock is set back", () =>
+    Effect.gen(function* () {
+      const { append, writes, settle } = yield* setUp({ flushIntervalMs: 250 })
+      yield* TestClock.setTime(10_000_000)
+      append(pending(0))
+      yield* settle
+      assert.strictEqual(writes.length, 1)
+      yield* TestClock.setTime(1_000_000)
+      append(pending(0))
+      yield* settle
+      yield* TestClock.adjust(250)
+      yield* settle
+      assert.strictEqual(writes.length, 2)
+    })
+  )
+
   it.effect("does not wait for the interval when the segment is full", () =>
     Effect.gen(function* () {
       const { append, writes, settle } = yield* setUp({ segmentBytes: 3 * BATCH.length, flushIntervalMs: 250 })
