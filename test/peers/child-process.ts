@@ -136,6 +136,7 @@ export function start(command: string, args: readonly string[], options: StartOp
   const exited = new Promise<number | string>((resolve) => {
     const ended = (how: number | string): void => {
       running = false
+      forgetOnceEmpty(pid)
       resolve(how)
     }
     child.on("error", (error) => {
@@ -193,6 +194,17 @@ export async function waitUntil(
 function lastLines(finished: { readonly stdout: Buffer; readonly stderr: string }): string {
   const text = finished.stderr.trim() === "" ? finished.stdout.subarray(-4_000).toString() : finished.stderr
   return text.trim().split("\n").slice(-15).join("\n").slice(-4_000)
+}
+
+/** Once nobody is left in a group, its number may soon be that of others, who must not be signalled. */
+function forgetOnceEmpty(pid: number): void {
+  if (!groups.has(pid)) return
+  try {
+    process.kill(-pid, 0)
+    setTimeout(() => forgetOnceEmpty(pid), 100).unref()
+  } catch {
+    groups.delete(pid)
+  }
 }
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {

@@ -5,7 +5,7 @@ import { run } from "../peers/child-process.ts"
 import { type SystemTest } from "./system-test.ts"
 
 const program = fileURLToPath(new URL("../bench/run.ts", import.meta.url))
-const deadlineMs = 400_000
+const deadlineMs = 600_000
 
 export const benchmarkSmoke: SystemTest = {
   name: "benchmark: quick mode",
