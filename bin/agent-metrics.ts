@@ -33,12 +33,13 @@ export const observeAgent = (
 > =>
   Effect.gen(function* () {
     const { observe } = yield* Metrics
-    const { fold } = yield* CommitLog
+    const { fold, nowMs } = yield* CommitLog
     const sequencer = yield* SequencerView
     const cluster = yield* ClusterView
     yield* observe("ready", () => one(parts.notReady().length === 0 ? 1 : 0))
     yield* observe("logLinesDropped", () => one(parts.logLinesDropped()))
     yield* observe("logSeq", () => ofShard(fold.seq))
+    yield* observe("clockAhead", () => one((Date.now() - nowMs()) / 1_000))
     yield* observe("sequencerActing", () => ofShard(sequencer.isActing() ? 1 : 0))
     yield* observe("sequencerEpoch", () => ofShard(sequencer.epoch()))
     yield* observe("sequencerWaiting", () => ofShard(sequencer.waiting()))

@@ -7,8 +7,9 @@
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { rmSync, writeFileSync } from "node:fs"
-import { Clock, Deferred, Effect, Fiber, type Scope } from "effect"
+import { Deferred, Effect, Fiber, type Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
+import { monotonicMs } from "#core/telemetry/monotonic.ts"
 import { type AgentMessage, isAgentMessage } from "./agent-message.ts"
 import { type CommandFailed, failed, invalid } from "./command-failed.ts"
 import { eachLine } from "./line-splitter.ts"
@@ -79,7 +80,7 @@ const keepRunning = Effect.fnUntraced(function* (
 /** Ends when the process has ended. Interrupted, it stops it first. */
 const runOnce = (options: AgentProcessOptions, onReady: (pid: number) => void): Effect.Effect<Ending> =>
   Effect.gen(function* () {
-    const startedAtMs = yield* Clock.currentTimeMillis
+    const startedAtMs = yield* monotonicMs
     let failure: Ending["failure"]
     const child = start(options, (message) => {
       if (message.type === "failed") failure = message
@@ -99,7 +100,7 @@ const runOnce = (options: AgentProcessOptions, onReady: (pid: number) => void): 
       () => stop(child, exited, options)
     )
     rmSync(options.pidFile, { force: true })
-    return { why, failure, ranMs: (yield* Clock.currentTimeMillis) - startedAtMs }
+    return { why, failure, ranMs: (yield* monotonicMs) - startedAtMs }
   })
 
 /** However this process ends, also by a defect, no agent may outlive it. (Killed, it cannot do this: they see the channel close.) */

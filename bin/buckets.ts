@@ -10,12 +10,13 @@
  * be lost twice: once with it, and again under it when it returns.
  */
 import { stat } from "node:fs/promises"
-import { Clock, Deferred, Effect, type Scope } from "effect"
+import { Deferred, Effect, type Scope } from "effect"
 import * as FileStore from "#backends/object/fs.ts"
 import * as InstrumentedStore from "#backends/object/instrumented.ts"
 import * as MemoryStore from "#backends/object/memory.ts"
 import { limits } from "#core/model/limits.ts"
 import { type Bucket, type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
+import { monotonicMs } from "#core/telemetry/monotonic.ts"
 import { type TopologyBucket } from "#regions/topology.ts"
 import { type CommandFailed, invalid } from "./command-failed.ts"
 import { threadProgram } from "./thread-program.ts"
@@ -54,13 +55,13 @@ const keepOpening = Effect.fnUntraced(function* (
   opening: Opening,
   first: Deferred.Deferred<void, CommandFailed>
 ) {
-  const startedAtMs = yield* Clock.currentTimeMillis
+  const startedAtMs = yield* monotonicMs
   let pauseMs: number = limits.bucketReopenMs
   while (true) {
     const attempt = yield* Effect.result(open(declared))
     if (attempt._tag === "Success") {
       opening.store = attempt.success
-      const waitedMs = (yield* Clock.currentTimeMillis) - startedAtMs
+      const waitedMs = (yield* monotonicMs) - startedAtMs
       if (yield* Deferred.isDone(first)) yield* Effect.logInfo("bucket opened", { bucket: declared.name, waitedMs })
       yield* Deferred.succeed(first, undefined)
       return

@@ -29,6 +29,7 @@ export const instrument = (inner: Store): InstrumentedMetadata => {
     store: MetadataStore.of({
       append: (row) => counted("append", inner.append(row), (answer) => answer),
       read: (options) => counted("read", inner.read(options)),
+      now: counted("now", inner.now),
       tail: (shard) => counted("tail", inner.tail(shard)),
       trim: (options) => counted("trim", inner.trim(options)),
       writeCheckpoint: (checkpoint) => counted("write-checkpoint", inner.writeCheckpoint(checkpoint)),

@@ -9,9 +9,10 @@
  */
 import { existsSync, renameSync, writeFileSync } from "node:fs"
 import { join, relative, resolve } from "node:path"
-import { Clock, Effect, Scope } from "effect"
+import { Effect, Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { renderJson } from "#core/telemetry/log.ts"
+import { monotonicMs } from "#core/telemetry/monotonic.ts"
 import { parseTopology } from "#regions/topology.ts"
 import { type AgentProcess, supervise } from "./agent-process.ts"
 import { type CommandFailed, failed, invalid } from "./command-failed.ts"
@@ -36,7 +37,7 @@ export const run = (options: PlaygroundOptions): Effect.Effect<void, CommandFail
   Effect.scoped(playground(options))
 
 const playground = Effect.fnUntraced(function* (options: PlaygroundOptions) {
-  const startedAtMs = yield* Clock.currentTimeMillis
+  const startedAtMs = yield* monotonicMs
   const agents = planAgents(options)
   if (typeof agents === "string") return yield* invalid(agents)
   const problem = options.metadata === undefined ? undefined : flagProblem(options.metadata)
@@ -58,7 +59,7 @@ const playground = Effect.fnUntraced(function* (options: PlaygroundOptions) {
       orElse: () => failed(`the agents were not ready within ${limits.agentStartMs / 1000} s; see what they log above`)
     }
   )
-  const readySeconds = ((yield* Clock.currentTimeMillis) - startedAtMs) / 1000
+  const readySeconds = ((yield* monotonicMs) - startedAtMs) / 1000
   process.stdout.write(summary(options, agents, dir, readySeconds))
   yield* Effect.onInterrupt(
     Effect.forEach(processes, (process) => process.gone, { concurrency: "unbounded", discard: true }),
@@ -75,7 +76,7 @@ const makeDirectory = (dir: string): Effect.Effect<void, CommandFailed> =>
 
 /** After a playground that was killed its agents take a moment to notice. */
 const portsFree = Effect.fnUntraced(function* (agents: ReadonlyArray<AgentPlan>, waitMs: number) {
-  const deadlineMs = (yield* Clock.currentTimeMillis) + waitMs
+  const deadlineMs = (yield* monotonicMs) + waitMs
   const ports = agents.flatMap(({ kafkaPort, peerPort, httpPort }) => [
     { port: kafkaPort, flag: "--port-base" },
     { port: peerPort, flag: "--port-base" },
@@ -83,7 +84,7 @@ const portsFree = Effect.fnUntraced(function* (agents: ReadonlyArray<AgentPlan>,
   ])
   for (const { port, flag } of ports) {
     let state = yield* checkPort(PLAYGROUND_HOST, port)
-    while (state === "in use" && (yield* Clock.currentTimeMillis) < deadlineMs) {
+    while (state === "in use" && (yield* monotonicMs) < deadlineMs) {
       yield* Effect.sleep(100)
       state = yield* checkPort(PLAYGROUND_HOST, port)
     }

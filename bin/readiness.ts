@@ -12,6 +12,7 @@
 import { Clock, Deferred, Effect, type Scope } from "effect"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { limits } from "#core/model/limits.ts"
+import { monotonicMs, monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type TopologyBucketSet, failureDomainOf } from "#regions/topology.ts"
 import { type BucketStatus, QuorumStatus } from "#replication/quorum/quorum.ts"
 import { type OpenedBucket } from "./buckets.ts"
@@ -50,7 +51,7 @@ export const make = (options: Options): Effect.Effect<Readiness, never, CommitLo
     // The log was read when it was opened, so it has just answered.
     const state: State = {
       isListening: false,
-      answeredAtMs: clock.currentTimeMillisUnsafe(),
+      answeredAtMs: monotonicMsOf(clock),
       answering: new Set(),
       awaySinceMs: new Map()
     }
@@ -63,11 +64,11 @@ export const make = (options: Options): Effect.Effect<Readiness, never, CommitLo
       notReady: () => {
         const reasons: Array<string> = []
         if (!state.isListening) reasons.push("the Kafka listener is not open yet")
-        const silentMs = clock.currentTimeMillisUnsafe() - state.answeredAtMs
+        const silentMs = monotonicMsOf(clock) - state.answeredAtMs
         if (silentMs > limits.readinessStaleMs) {
           reasons.push(`the database has not answered for ${Math.round(silentMs / 1000)} s`)
         }
-        return [...reasons, ...quorumProblem(options, quorum, state, clock.currentTimeMillisUnsafe())]
+        return [...reasons, ...quorumProblem(options, quorum, state, monotonicMsOf(clock))]
       },
       degraded: () => {
         const away = new Set(quorum.buckets().flatMap(({ name, writes }) => (writes === "healthy" ? [] : [name])))
@@ -91,7 +92,7 @@ const probeLog = Effect.fnUntraced(function* (state: State, stopped: Deferred.De
   if (answer._tag === "Failure") {
     const { reason, cause } = answer.failure
     if (reason === "FoldStopped") yield* Deferred.succeed(stopped, String(cause))
-  } else if (answer.success._tag === "Some") state.answeredAtMs = yield* Clock.currentTimeMillis
+  } else if (answer.success._tag === "Some") state.answeredAtMs = yield* monotonicMs
 })
 
 const probeBucket = Effect.fnUntraced(function* (
@@ -113,7 +114,7 @@ const probeBucket = Effect.fnUntraced(function* (
 })
 
 const tellChanges = Effect.fnUntraced(function* (state: State, quorum: QuorumStatus["Service"]) {
-  const nowMs = yield* Clock.currentTimeMillis
+  const nowMs = yield* monotonicMs
   for (const { name, awaySinceMs, failure, copiesMissed } of quorum.buckets()) {
     const toldSinceMs = state.awaySinceMs.get(name)
     if (awaySinceMs !== undefined && toldSinceMs === undefined) {

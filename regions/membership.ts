@@ -12,6 +12,7 @@ import { type Broker, ClusterView } from "#core/ports/cluster-view.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { type AgentRecord, type AgentRegistration, MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
 import { PeerDirectory } from "#core/ports/peer-directory.ts"
+import { monotonicMs, monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { brokersOfRegion, leaderAmong } from "./routing.ts"
 
 export interface MembershipOptions {
@@ -57,7 +58,7 @@ export const make = Effect.fnUntraced(function* (
     self,
     agents: [self],
     brokers: brokersOfRegion([], self),
-    renewedAtMs: clock.currentTimeMillisUnsafe(),
+    renewedAtMs: monotonicMsOf(clock),
     askedAtMs: Number.NEGATIVE_INFINITY,
     outage: "none"
   }
@@ -68,7 +69,7 @@ export const make = Effect.fnUntraced(function* (
   const membership = Membership.of({
     self,
     agents: () => state.agents,
-    sinceRenewedMs: () => clock.currentTimeMillisUnsafe() - state.renewedAtMs,
+    sinceRenewedMs: () => monotonicMsOf(clock) - state.renewedAtMs,
     superseded: Deferred.await(superseded)
   })
   const view = ClusterView.of({
@@ -159,7 +160,7 @@ const renew = (store: Store, state: State, ttlMs: number): Effect.Effect<"renewe
       if (answer._tag === "None") return tellOutage(state, "no answer in time").pipe(Effect.as("failed" as const))
       return Effect.clockWith((clock) =>
         Effect.sync(() => {
-          state.renewedAtMs = clock.currentTimeMillisUnsafe()
+          state.renewedAtMs = monotonicMsOf(clock)
           return answer.value
         })
       )
@@ -169,7 +170,7 @@ const renew = (store: Store, state: State, ttlMs: number): Effect.Effect<"renewe
 
 /** Whether the list was read. */
 const refresh = (store: Store, state: State, ttlMs: number): Effect.Effect<boolean> =>
-  Effect.flatMap(Clock.currentTimeMillis, (askedAtMs) => refreshAsked(store, state, { ttlMs, askedAtMs }))
+  Effect.flatMap(monotonicMs, (askedAtMs) => refreshAsked(store, state, { ttlMs, askedAtMs }))
 
 const refreshAsked = (
   store: Store,

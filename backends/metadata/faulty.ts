@@ -50,6 +50,7 @@ export const make = (store: Store, plan: FaultPlan): Store => {
   return {
     append: (row) => through("append", store.append(row)),
     read: (options) => through("read", store.read(options)),
+    now: through("now", store.now),
     tail: (shard) => through("tail", store.tail(shard)),
     trim: (options) => through("trim", store.trim(options)),
     writeCheckpoint: (checkpoint) => through("writeCheckpoint", store.writeCheckpoint(checkpoint)),
@@ -74,6 +75,7 @@ export const make = (store: Store, plan: FaultPlan): Store => {
 const READS: ReadonlySet<StoreOperation> = new Set([
   "read",
   "tail",
+  "now",
   "checkpoints",
   "readCheckpointChunk",
   "findIndexPage",

@@ -49,6 +49,7 @@ export const make: Effect.Effect<MetadataStore["Service"]> = Effect.sync(() => {
   return MetadataStore.of({
     append: (row) => Effect.sync(() => append(tables, row)),
     read: (options) => Effect.sync(() => read(tables, options)),
+    now: Clock.currentTimeMillis,
     tail: (shard) => Effect.sync(() => tailOf(tables, shard)),
     trim: (options) => Effect.sync(() => trim(tables, options)),
     writeCheckpoint: (checkpoint) => Effect.sync(() => history.writeCheckpoint(checkpoint)),

@@ -56,7 +56,7 @@ const rightsMissing = async (run: Run): Promise<ReadonlyArray<string>> => {
 
 const clockDifferenceMs = async (run: Run): Promise<number> => {
   const beforeMs = Date.now()
-  const nowMs = Number((await run(sessionStatements.clock)).rows[0]?.["nowMs"])
+  const nowMs = Number((await run(logStatements.now)).rows[0]?.["nowMs"])
   return Math.round(nowMs - (beforeMs + Date.now()) / 2)
 }
 

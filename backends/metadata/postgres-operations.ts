@@ -26,7 +26,7 @@ type Store = MetadataStore["Service"]
 export const storeOf = (database: PostgresDatabase): Store =>
   MetadataStore.of({ ...logOf(database), ...historyOf(database), ...membersOf(database), ...copiesOf(database) })
 
-const logOf = (database: PostgresDatabase): Pick<Store, "append" | "read" | "tail" | "trim"> => ({
+const logOf = (database: PostgresDatabase): Pick<Store, "append" | "read" | "tail" | "now" | "trim"> => ({
   append: (row) =>
     checked(
       () => assertRow(row),
@@ -40,6 +40,9 @@ const logOf = (database: PostgresDatabase): Pick<Store, "append" | "read" | "tai
       )
     ),
   tail: (shard) => database.call({ operation: "tail", kind: "read" }, (run) => tail(run, shard)),
+  now: database.call({ operation: "now", kind: "read" }, async (run) =>
+    Number((await run(logStatements.now)).rows[0]?.["nowMs"])
+  ),
   trim: ({ shard, through }) =>
     database.call({ operation: "trim", kind: "write" }, async (run) => {
       const newest = await tail(run, shard)

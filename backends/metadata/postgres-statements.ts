@@ -56,6 +56,8 @@ export const logStatements = {
      WHERE bytes <= $4::INT8 OR bytes = length(entry) ORDER BY seq`
   ),
   tail: read("tail", "SELECT seq, nonce FROM commit_log WHERE shard = $1::INT4 ORDER BY seq DESC LIMIT 1"),
+  /** A statement alone is its own transaction, whose beginning `now()` is. */
+  now: read("now", `SELECT (extract(epoch FROM now()) * 1000)::INT8 AS "nowMs"`),
   /** Up to where `trim` may go, so that it deletes a bounded number of rows, and never the newest. */
   trimmable: read(
     "trimmable",
@@ -199,8 +201,6 @@ export const sessionStatements = {
   readOnly: session("read-only", "SHOW transaction_read_only"),
   identity: session("identity", `SELECT database_id AS "databaseId", cluster, placement FROM database_identity`),
   schemaVersion: session("schema-version", "SELECT coalesce(max(version), 0) AS version FROM migrations"),
-  /** Whether the server's clock agrees with ours. */
-  clock: read("clock", `SELECT (extract(epoch FROM now()) * 1000)::INT8 AS "nowMs"`),
   privileges: read(
     "privileges",
     `SELECT t.name AS "table", has_table_privilege(t.name, 'SELECT') AS "mayRead",

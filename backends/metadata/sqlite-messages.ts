@@ -38,6 +38,7 @@ export interface CheckpointChunk {
 export interface Operations {
   readonly append: (row: LogRow) => "appended" | "taken"
   readonly read: (options: { readonly shard: number; readonly after: number; readonly limit: number }) => Array<LogRow>
+  readonly now: (options: null) => number
   readonly tail: (options: { readonly shard: number }) => LogTail
   readonly trim: (options: { readonly shard: number; readonly through: number }) => number
   readonly writeCheckpointChunk: (chunk: CheckpointChunk) => null
@@ -85,6 +86,7 @@ export type Operation = keyof Operations
 export const READS: ReadonlySet<Operation> = new Set([
   "read",
   "tail",
+  "now",
   "checkpoints",
   "readCheckpointChunk",
   "findIndexPage",

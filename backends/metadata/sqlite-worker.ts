@@ -34,6 +34,7 @@ const prepare = (database: DatabaseSync) => {
       `SELECT shard, seq, epoch, nonce, prev_nonce AS prevNonce, is_kept AS isKept, entry FROM commit_log
        WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?`
     ),
+    now: statement(`SELECT ${NOW_MS} AS nowMs`),
     tail: statement("SELECT seq, nonce FROM commit_log WHERE shard = ? ORDER BY seq DESC LIMIT 1"),
     register: statement(
       `INSERT INTO agents (node_id, name, session, region, zone, host, port, peer_host, peer_port, expires_at_ms)
@@ -75,6 +76,7 @@ const operationsOf = (database: DatabaseSync, statements: Statements): Operation
     const row = statements.tail.get(shard) as unknown as LogTail | undefined
     return row === undefined ? { seq: 0, nonce: UUID_ZERO } : { seq: row.seq, nonce: row.nonce }
   },
+  now: () => Number(statements.now.get()!["nowMs"]),
   register: ({ agent, ttlMs }) => {
     const { name, session, region, zone, host, port, peerHost, peerPort } = agent
     const address = [host, port, peerHost, peerPort]

@@ -63,6 +63,7 @@ const storeOf = (connection: SqliteConnection): MetadataStore["Service"] =>
         assertListLimit(options.limit, limits.logRowsPerRead)
         return connection.call("read", options)
       }),
+    now: connection.call("now", null),
     tail: (shard) => connection.call("tail", { shard }),
     register: (agent, ttlMs) =>
       Effect.suspend(() => {

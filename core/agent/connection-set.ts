@@ -3,9 +3,10 @@
  *
  * All of it ends with the scope.
  */
-import { Clock, Effect, FiberSet, Schedule, type Scope } from "effect"
+import { Effect, FiberSet, Schedule, type Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type AcceptedTransport } from "#core/ports/network.ts"
+import { monotonicMs } from "#core/telemetry/monotonic.ts"
 import { type Answer, Connection, type ConnectionContext, type Hangup } from "./connection.ts"
 
 export interface ConnectionSetOptions {
@@ -59,7 +60,7 @@ export const makeConnectionSet = Effect.fnUntraced(function* (
     if (!connection.isEnded) open.set(connection, policy)
   }
   const bounds = { idleMs: options.idleMs, stalledMs: limits.socketStalledMs }
-  const sweep = Effect.map(Clock.currentTimeMillis, (nowMs) => {
+  const sweep = Effect.map(monotonicMs, (nowMs) => {
     for (const [connection, policy] of open) {
       const overdue = policy.overdue?.(nowMs)
       if (overdue === undefined) connection.sweep(nowMs, bounds)

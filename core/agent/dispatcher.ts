@@ -13,6 +13,7 @@ import { decodeRequestBody, decodeRequestHeader, encodeResponse, type RequestHea
 import { ProtocolError } from "#core/protocol/protocol-error.ts"
 import { isServed, registryOf } from "#core/protocol/registry.ts"
 import { type Api } from "#core/protocol/schema.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import {
   type Answer,
   type ConnectionInfo,
@@ -85,10 +86,10 @@ export const makeDispatcher = (options: DispatcherOptions): RequestDispatcher =>
     const { apiKey, apiVersion, correlationId, clientId } = header
     const { api, handle } = served.get(apiKey)!
     const context: RequestContext = { apiVersion, clientId, listener: connection.listener, ...handles }
-    const startedMs = clock.currentTimeMillisUnsafe()
+    const startedMs = monotonicMsOf(clock)
     return Effect.map(handle(body as never, context), (reply): Answer | Hangup => {
       counters.requests++
-      onAnswered?.(api, clock.currentTimeMillisUnsafe() - startedMs)
+      onAnswered?.(api, monotonicMsOf(clock) - startedMs)
       if (reply === NO_ANSWER) return NOTHING
       if (isHangup(reply)) return reply
       const encoded = encodeResponse({ api, version: apiVersion, correlationId, body: reply as never })

@@ -11,13 +11,14 @@
  *
  * Pages never change once written, so the cache needs no invalidation; those of deleted topics age out.
  */
-import { Clock, Context, Deferred, Effect, type Exit, Layer, Schema, type Scope, Semaphore } from "effect"
+import { Context, Deferred, Effect, type Exit, Layer, Schema, type Scope, Semaphore } from "effect"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { type FoldState, type PartitionState } from "#core/log/fold.ts"
 import { type DecodedPage, decodeIndexPage } from "#core/log/index-page.ts"
 import { guarded } from "#core/log/store-call.ts"
 import { limits } from "#core/model/limits.ts"
 import { type IndexPage, type IndexPageQuery, MetadataStore } from "#core/ports/metadata-store.ts"
+import { monotonicMs } from "#core/telemetry/monotonic.ts"
 
 export class IndexPageUnreadable extends Schema.TaggedError<IndexPageUnreadable>()("IndexPageUnreadable", {
   reason: Schema.Literals([
@@ -254,14 +255,14 @@ const ask = Effect.fnUntraced(function* (
   read: ReturnType<MetadataStore["Service"]["findIndexPage"]>,
   at: { readonly partition: PartitionState; readonly offset: number }
 ) {
-  const nowMs = yield* Clock.currentTimeMillis
+  const nowMs = yield* monotonicMs
   if (nowMs - state.awayAtMs < limits.indexPageAwayMs) {
     return yield* refuse(state, at.partition, { reason: "Unavailable", offset: at.offset, cause: state.awayCause })
   }
   state.counters.reads++
   return yield* guarded("findIndexPage", read).pipe(
     Effect.catch((cause) =>
-      Effect.flatMap(Clock.currentTimeMillis, (failedMs) => {
+      Effect.flatMap(monotonicMs, (failedMs) => {
         state.awayAtMs = failedMs
         state.awayCause = cause
         return refuse(state, at.partition, { reason: "Unavailable", offset: at.offset, cause })
@@ -288,7 +289,7 @@ const refuse = Effect.fnUntraced(function* (
   const error = new IndexPageUnreadable({ topicId: topic.topicId, partition, ...what })
   state.counters.readsFailed++
   const isGone = state.fold.topicById(topic.topicId) === undefined
-  const nowMs = yield* Clock.currentTimeMillis
+  const nowMs = yield* monotonicMs
   if (isGone) return yield* error
   if (nowMs - state.told.atMs < limits.segmentFailureToldMs) {
     state.told.untold++

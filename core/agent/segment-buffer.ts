@@ -9,7 +9,7 @@
  * - Nothing is answered before its entry is settled (invariant 5). A segment that missed its quorum is never committed; its
  *   id is never used again.
  */
-import { Clock, Context, Deferred, Effect, Fiber, Latch, Layer, type Scope } from "effect"
+import { Context, Deferred, Effect, Fiber, Latch, Layer, type Scope } from "effect"
 import { type BatchAnswer, type BatchSummary, type CommitSegment } from "#core/log/command.ts"
 import { CommitLog, CommitLogError } from "#core/log/commit-log.ts"
 import { type Verdict } from "#core/log/verdict.ts"
@@ -20,6 +20,7 @@ import { type QuorumNotReached, SegmentStore } from "#core/ports/segment-store.t
 import { LostBatches } from "./lost-batches.ts"
 import { type SealedSegment, SegmentBuilder } from "#core/segment/segment-builder.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
+import { monotonicMs } from "#core/telemetry/monotonic.ts"
 
 export interface PendingBatch {
   readonly topicId: string
@@ -191,17 +192,15 @@ const take = (state: BufferState): OpenSegment => {
 
 const flushForever = Effect.fnUntraced(function* (state: BufferState) {
   const { options, something, room, full } = state
-  let flushedAtMs = 0
+  let flushedAtMs = Number.NEGATIVE_INFINITY
   while (true) {
     yield* something.await
     yield* room.await
-    // Where the clock was set back meanwhile, the time since the last flush is not known.
-    const sinceMs = Math.max(0, (yield* Clock.currentTimeMillis) - flushedAtMs)
-    const waitMs = options.flushIntervalMs - sinceMs
+    const waitMs = flushedAtMs + options.flushIntervalMs - (yield* monotonicMs)
     if (waitMs > 0) yield* Effect.raceFirst(Effect.sleep(waitMs), full.await)
     // Requests that arrived in the same turn of the event loop join the same segment.
     yield* Effect.yieldNow
-    flushedAtMs = yield* Clock.currentTimeMillis
+    flushedAtMs = yield* monotonicMs
     const before = state.previous
     const turn: Turn = { submitted: Deferred.makeUnsafe<void>() }
     state.previous = turn
@@ -242,7 +241,7 @@ const flushInTurn = (state: BufferState, segment: OpenSegment, turns: Turns): Ef
 const flush = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment, turns: Turns) {
   if (segment.doom !== undefined) return yield* segment.doom
   const segmentId = state.entropy.uuid()
-  const createdAtMs = yield* Clock.currentTimeMillis
+  const createdAtMs = state.log.nowMs()
   const sealed = segment.builder.seal({ segmentId, createdAtMs })
   const answer = yield* writeAndCommit(state, sealed, {
     ...turns,
@@ -281,9 +280,9 @@ const writeAndCommit = Effect.fnUntraced(function* (
   }
 ) {
   const { counters, record } = state.metrics
-  const startedMs = yield* Clock.currentTimeMillis
+  const startedMs = yield* monotonicMs
   const { ackedBuckets } = yield* state.store.write(unacked, sealed.chunks, released)
-  const writtenMs = yield* Clock.currentTimeMillis
+  const writtenMs = yield* monotonicMs
   yield* Deferred.await(before.submitted)
   if (segment.doom !== undefined) return yield* segment.doom
   // Started at once: the log orders commands by the order of the calls, so the next segment may follow from here on.
@@ -291,7 +290,7 @@ const writeAndCommit = Effect.fnUntraced(function* (
   const submit = yield* Effect.forkChild(state.log.submit(command), { startImmediately: true })
   yield* Deferred.succeed(turn.submitted, undefined)
   const answer = yield* Fiber.join(submit)
-  const committedMs = yield* Clock.currentTimeMillis
+  const committedMs = yield* monotonicMs
   counters.segmentsWritten++
   record.segmentBytes(sealed.segmentBytes)
   record.quorumWriteMs(writtenMs - startedMs)
@@ -321,17 +320,16 @@ const turnToTell = ({ told }: BufferState, nowMs: number): { readonly othersSinc
 }
 
 const tellFailure = Effect.fnUntraced(function* (state: BufferState, segment: OpenSegment, error: BatchFailure) {
-  const turn = turnToTell(state, yield* Clock.currentTimeMillis)
+  const turn = turnToTell(state, yield* monotonicMs)
   if (turn === undefined) return
   yield* Effect.logWarning("segment not committed", { error: error.message, batches: segment.waiting.length, ...turn })
 })
 
-/** Verdicts on a whole segment: clocks disagree, or this agent stood still. Someone must look. */
+/** Verdicts on a whole segment: this agent stood still, or the database's clock was set. Someone must look. */
 const REFUSALS: Partial<Record<Verdict, string>> = {
   clockAhead:
-    "segment refused: it was created in the sequencer's future; this agent's clock is ahead, or the sequencer's behind",
-  tooLate:
-    "segment refused: it is too old; this agent's clock is behind, the sequencer's ahead, or this agent stood still"
+    "segment refused: it was created in the sequencer's future; the database has told the two of them different times",
+  tooLate: "segment refused: it is too old; this agent stood still, or the database's clock was set forward"
 }
 
 const tellRefused = Effect.fnUntraced(function* (
@@ -343,7 +341,7 @@ const tellRefused = Effect.fnUntraced(function* (
   if (refusal === undefined) return
   state.metrics.counters.segmentsRefused++
   doomFollowers(state, segment)
-  const turn = turnToTell(state, yield* Clock.currentTimeMillis)
+  const turn = turnToTell(state, yield* monotonicMs)
   if (turn === undefined) return
   const { segmentId, createdAtMs } = what
   yield* Effect.logError(refusal, { segmentId, createdAtMs, batches: segment.waiting.length, ...turn })

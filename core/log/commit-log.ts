@@ -1,7 +1,5 @@
 /**
  * The commit log as the rest of an agent sees it: submit commands, read the fold, wait for it.
- *
- * `layer` (append-by-compare-and-set) is the seam for the leased sequencer: whoever appends, the interface stays.
  */
 import { Context, type Effect, Schema } from "effect"
 import { type AnswerOf, type Command } from "./command.ts"
@@ -41,6 +39,8 @@ export class CommitLog extends Context.Service<
     readonly fold: FoldState
     /** Linearizable reads: reads the log's tail once (shared by all who wait), ends when the fold has reached it. */
     readonly barrier: Effect.Effect<void, CommitLogError>
+    /** The log's time, which all agents share: milliseconds since 1970, whole. */
+    readonly nowMs: () => number
     /** Calls the listener, synchronously, after each fold of an entry. Returns the function that ends it. */
     readonly onFolded: (listener: (folded: Folded) => void) => () => void
   }

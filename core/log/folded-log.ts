@@ -10,8 +10,10 @@ import { limits } from "#core/model/limits.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { type MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
 import { LastingFailure } from "#core/telemetry/lasting-failure.ts"
+import { monotonicMs } from "#core/telemetry/monotonic.ts"
 import { type CommitLogError, unavailable } from "./commit-log.ts"
 import { encodeEntry } from "./entry.ts"
+import { LogClock } from "./log-clock.ts"
 import { LogTail } from "./log-tail.ts"
 import { backoff } from "./store-call.ts"
 import { SlotWriter } from "./slot-writer.ts"
@@ -29,6 +31,7 @@ export class FoldedLog extends Context.Service<
     readonly store: MetadataStore["Service"]
     readonly tail: LogTail
     readonly writer: SlotWriter
+    readonly logClock: LogClock
   }
 >()("meridian/core/log/FoldedLog") {}
 
@@ -46,11 +49,13 @@ export const make = Effect.fnUntraced(function* (options: FoldedLogOptions) {
     pollIntervalMs: options.pollIntervalMs ?? limits.logPollIntervalMs
   })
   const writer = new SlotWriter({ store, entropy, tail })
+  const logClock = new LogClock({ store, clock, fold: tail.fold })
   yield* Effect.addFinalizer(() => Effect.sync(() => tail.end(closed())))
-  yield* start({ tail, writer, entropy })
+  yield* start({ tail, writer, logClock, entropy })
   yield* Effect.forkScoped(guardedLoop(tail, tail.poll))
   yield* Effect.forkScoped(guardedLoop(tail, tail.serveBarriers))
-  return FoldedLog.of({ store, tail, writer })
+  yield* Effect.forkScoped(guardedLoop(tail, logClock.watch))
+  return FoldedLog.of({ store, tail, writer, logClock })
 })
 
 /** A loop that dies would leave everyone waiting for ever: the log stops with it. */
@@ -65,12 +70,13 @@ export const guardedLoop = (tail: LogTail, loop: Effect.Effect<void>): Effect.Ef
 interface StartParts {
   readonly tail: LogTail
   readonly writer: SlotWriter
+  readonly logClock: LogClock
   readonly entropy: Entropy["Service"]
 }
 
-/** Reads checkpoint and log, however long it is, and begins it where it is empty. Only time without progress is bounded. */
+/** Reads the time, checkpoint and log, however long it is, and begins it where it is empty. Only time without progress is bounded. */
 const start = Effect.fnUntraced(function* (parts: StartParts): Effect.fn.Return<void, CommitLogError> {
-  yield* restoreFirst(parts.tail).pipe(
+  yield* restoreFirst(parts).pipe(
     Effect.timeoutOrElse({ duration: limits.logStartMs, orElse: () => Effect.fail(withoutProgress(parts.tail)) })
   )
   let isDone = false
@@ -87,10 +93,13 @@ const withoutProgress = (tail: LogTail): CommitLogError =>
     new Error(`the log was read up to seq ${tail.fold.seq} and no further in ${limits.logStartMs} ms`)
   )
 
-const restoreFirst = Effect.fnUntraced(function* (tail: LogTail): Effect.fn.Return<void, CommitLogError> {
+const restoreFirst = Effect.fnUntraced(function* ({
+  tail,
+  logClock
+}: StartParts): Effect.fn.Return<void, CommitLogError> {
   const failure = new LastingFailure()
   for (let attempt = 1; ; attempt += 1) {
-    const restored = yield* Effect.result(tail.restore)
+    const restored = yield* Effect.result(Effect.andThen(logClock.look, tail.restore))
     if (tail.ended !== undefined) return yield* tail.ended
     if (Result.isSuccess(restored)) return
     yield* onStartFailure(restored.failure, attempt, failure)
@@ -124,7 +133,7 @@ const readOn = Effect.fnUntraced(function* ({
 
 const onStartFailure = Effect.fnUntraced(function* (error: MetadataError, attempt: number, failure: LastingFailure) {
   if (!error.isRetryable) return yield* unavailable("definite", error)
-  const forMs = failure.failed(yield* Clock.currentTimeMillis)
+  const forMs = failure.failed(yield* monotonicMs)
   if (forMs !== undefined) yield* Effect.logWarning("the log cannot be read yet", { forMs, error: error.message })
   return yield* backoff(attempt)
 })

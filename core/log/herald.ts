@@ -9,6 +9,7 @@
 import { type Clock, Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type LogMember, type LogPeers, type Tidings } from "./log-peers.ts"
 
 type News = Omit<Tidings, "relayTo">
@@ -63,7 +64,7 @@ export class Herald {
   /** Whether the agent takes what it is told, as one that is told often does all the time. */
   isAnswering({ session }: LogMember): boolean {
     const answeredAtMs = this.mailboxes.get(session)?.answeredAtMs ?? Number.NEGATIVE_INFINITY
-    return this.clock.currentTimeMillisUnsafe() - answeredAtMs < limits.sequencerSilentMs
+    return monotonicMsOf(this.clock) - answeredAtMs < limits.sequencerSilentMs
   }
 
   /** Passes on what came for others too. */
@@ -75,7 +76,7 @@ export class Herald {
   }
 
   private sendByWayOfOne(inRegion: ReadonlyArray<LogMember>, news: News): void {
-    const nowMs = this.clock.currentTimeMillisUnsafe()
+    const nowMs = monotonicMsOf(this.clock)
     const isWell = ({ session }: LogMember) => {
       const mailbox = this.mailboxes.get(session)
       return mailbox === undefined || (mailbox.quietUntilMs <= nowMs && mailbox.inFlight < limits.tellsInFlight)
@@ -87,7 +88,7 @@ export class Herald {
 
   private send(member: LogMember, news: News, relayTo: ReadonlyArray<number>): void {
     const mailbox = this.mailboxOf(member)
-    const nowMs = this.clock.currentTimeMillisUnsafe()
+    const nowMs = monotonicMsOf(this.clock)
     if (mailbox.quietUntilMs > nowMs) return
     for (const row of news.rows) {
       mailbox.rows.push(row)
@@ -110,7 +111,7 @@ export class Herald {
       Effect.timeoutOption(limits.tellTimeoutMs),
       Effect.match({ onFailure: () => false, onSuccess: (answer) => answer._tag === "Some" }),
       Effect.map((isTold) => {
-        const nowMs = this.clock.currentTimeMillisUnsafe()
+        const nowMs = monotonicMsOf(this.clock)
         mailbox.inFlight -= 1
         if (isTold) mailbox.answeredAtMs = nowMs
         else {

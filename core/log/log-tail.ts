@@ -10,6 +10,7 @@ import { limits } from "#core/model/limits.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 import { type LogRow, MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
 import { LastingFailure } from "#core/telemetry/lasting-failure.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { CommitLogError, unavailable } from "./commit-log.ts"
 import { restoreFold } from "./checkpoint.ts"
 import { applyRow, createFold, type Fold, type Folded, FoldStopped } from "./fold.ts"
@@ -100,7 +101,7 @@ export class LogTail {
    * poll is needed only for what goes missing. Synchronous.
    */
   told(rows: ReadonlyArray<LogRow>, tailSeq: number): void {
-    this.toldAtMs = this.clock.currentTimeMillisUnsafe()
+    this.toldAtMs = monotonicMsOf(this.clock)
     this.foldRows(rows)
     this.heardOf(tailSeq)
   }
@@ -236,7 +237,7 @@ export class LogTail {
       const read = yield* Effect.result(this.readOnce)
       if (Result.isFailure(read)) {
         failures += 1
-        const forMs = failure.failed(this.clock.currentTimeMillisUnsafe())
+        const forMs = failure.failed(monotonicMsOf(this.clock))
         if (forMs !== undefined) {
           const { message: error } = read.failure
           yield* Effect.logWarning("the log's tail cannot be read", { shard: this.fold.shard, forMs, error })
@@ -245,7 +246,7 @@ export class LogTail {
         continue
       }
       failures = 0
-      const afterMs = failure.ended(this.clock.currentTimeMillisUnsafe())
+      const afterMs = failure.ended(monotonicMsOf(this.clock))
       if (afterMs !== undefined)
         yield* Effect.logInfo("the log's tail is read again", { shard: this.fold.shard, afterMs })
       if (read.success >= limits.logRowsPerRead) continue
@@ -257,7 +258,7 @@ export class LogTail {
   })
 
   private pauseMs(): number {
-    const silentMs = this.clock.currentTimeMillisUnsafe() - this.toldAtMs
+    const silentMs = monotonicMsOf(this.clock) - this.toldAtMs
     return silentMs < limits.logToldStaleMs ? Math.max(this.pollIntervalMs, limits.logPollToldMs) : this.pollIntervalMs
   }
 

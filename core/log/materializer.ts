@@ -16,7 +16,7 @@
  * - Every step is idempotent and can be cut off anywhere, or be done by one who only believes to sequence: what it knows
  *   is older, so it deletes less than it might.
  */
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
 import {
   type CheckpointInfo,
@@ -24,6 +24,7 @@ import {
   type MetadataError,
   type MetadataStore
 } from "#core/ports/metadata-store.ts"
+import { monotonicMs } from "#core/telemetry/monotonic.ts"
 import { checkpointSlices, type FoldCheckpoint } from "./checkpoint.ts"
 import { type MarkMaterialized, type MarkMaterializedAnswer } from "./command.ts"
 import { type CommitLogError } from "./commit-log.ts"
@@ -130,7 +131,7 @@ const dueWindow = Effect.fnUntraced(function* (state: State) {
   const { seq, materializedAtSeq, residentRuns } = state.fold()
   const through = Math.max(materializedAtSeq, 1)
   if (seq <= through) return undefined
-  const nowMs = yield* Clock.currentTimeMillis
+  const nowMs = yield* monotonicMs
   if (state.window?.through !== through) state.window = { through, sinceMs: nowMs }
   const isKept = seq - through < options.keepEntries || nowMs - state.window.sinceMs < options.keepMs
   return isKept && residentRuns < options.residentRunsMax ? undefined : through

@@ -7,6 +7,7 @@
  */
 import { Clock, Context, Effect, FiberSet, Layer, Random, type Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { decodeCommand, encodeAnswer } from "./command-bytes.ts"
 import { type AnswerOf, type Command } from "./command.ts"
 import { assertCommand } from "./command-check.ts"
@@ -98,15 +99,16 @@ interface Parts {
 export const make = Effect.fnUntraced(function* (
   options: SequencedLogOptions
 ): Effect.fn.Return<Context.Context<CommitLog | LogDoor | SequencerView>, never, FoldedLog | LogPeers | Scope.Scope> {
-  const { store, tail, writer } = yield* FoldedLog
+  const { store, tail, writer, logClock } = yield* FoldedLog
   const peers = yield* LogPeers
   const clock = yield* Clock.Clock
   const { name, session, region } = peers.self
-  const sequencer = new Sequencer({ self: { name, session, region }, clock, tail, writer, queue: new CommandQueue() })
+  const queue = new CommandQueue()
+  const sequencer = new Sequencer({ self: { name, session, region }, clock, logClock, tail, writer, queue })
   const submitter = new Submitter({ tail, sequencer, peers, clock })
   const run = yield* FiberSet.makeRuntime<never, void>()
   const herald = new Herald({ peers, clock, run: (effect) => void run(effect) })
-  const nowMs = clock.currentTimeMillisUnsafe()
+  const nowMs = monotonicMsOf(clock)
   const parts: Parts = {
     tail,
     sequencer,
@@ -120,7 +122,7 @@ export const make = Effect.fnUntraced(function* (
     heirSession: undefined
   }
   tail.onEpoch(() => {
-    parts.epochSinceMs = clock.currentTimeMillisUnsafe()
+    parts.epochSinceMs = monotonicMsOf(clock)
     parts.heardAtMs = parts.epochSinceMs
   })
   sequencer.onAppended((rows) => herald.proclaim({ ...wordOf(tail), rows }))
@@ -146,6 +148,7 @@ export const make = Effect.fnUntraced(function* (
       submit: (command) => submit(submitter, command),
       fold: tail.fold,
       barrier: tail.barrier,
+      nowMs: () => logClock.nowMs(),
       onFolded: (listener) => tail.onFolded(listener)
     })
   ).pipe(
@@ -189,7 +192,7 @@ const doorOf = (parts: Parts): LogDoor["Service"] => ({
   submit: (submitted, stream) => submitFromOutside(parts, submitted, stream),
   tidings: (tidings) => {
     const { tail, herald, clock } = parts
-    if (tidings.epoch >= tail.fold.epoch) parts.heardAtMs = clock.currentTimeMillisUnsafe()
+    if (tidings.epoch >= tail.fold.epoch) parts.heardAtMs = monotonicMsOf(clock)
     tail.told(tidings.rows, tidings.tailSeq)
     if (tidings.relayTo.length > 0) herald.passOn(tidings)
     return tail.fold.seq
@@ -283,12 +286,12 @@ const whileActing = Effect.fnUntraced(function* ({ tail, sequencer }: Parts, wor
 
 const watchSuccession = Effect.fnUntraced(function* (parts: Parts) {
   const { tail, sequencer, peers, clock } = parts
-  const startedAtMs = clock.currentTimeMillisUnsafe()
+  const startedAtMs = monotonicMsOf(clock)
   let suspicion: Suspicion | undefined
   let presence: Presence = new Map()
   while (tail.ended === undefined) {
     yield* tellChange(parts)
-    const nowMs = clock.currentTimeMillisUnsafe()
+    const nowMs = monotonicMsOf(clock)
     presence = presenceAfter(presence, peers.members(), nowMs)
     if (sequencer.isActing) {
       suspicion = undefined
@@ -308,7 +311,7 @@ const watchSuccession = Effect.fnUntraced(function* (parts: Parts) {
 
 const sightingOf = (parts: Parts, startedAtMs: number): Sighting => {
   const { tail, peers, submitter, clock, heardAtMs } = parts
-  const nowMs = clock.currentTimeMillisUnsafe()
+  const nowMs = monotonicMsOf(clock)
   const { holder, epoch } = tail.fold
   const isAtHome = peers.self.region === peers.homeRegion
   const sighting = { nowMs, epoch, isAtHome, silentMs: nowMs - Math.max(heardAtMs, startedAtMs) }
@@ -339,7 +342,7 @@ const askIfSilent = Effect.fnUntraced(function* (parts: Parts, { silentMs }: Sig
   )
   if (pong._tag === "None") return
   tail.heardOf(pong.value.tailSeq)
-  if (pong.value.isActing && pong.value.epoch >= epoch) parts.heardAtMs = clock.currentTimeMillisUnsafe()
+  if (pong.value.isActing && pong.value.epoch >= epoch) parts.heardAtMs = monotonicMsOf(clock)
 })
 
 const takeOver = Effect.fnUntraced(function* ({ tail, sequencer, peers }: Parts, { epoch }: Suspicion) {

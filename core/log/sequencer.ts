@@ -13,6 +13,7 @@
  */
 import { type Clock, Deferred, Effect, Latch, Result } from "effect"
 import { type LogRow } from "#core/ports/metadata-store.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type Command } from "./command.ts"
 import { type CommandQueue, type Outcome, Submission } from "./command-queue.ts"
 import { CommitLogError, unavailable } from "./commit-log.ts"
@@ -20,6 +21,7 @@ import { type Holder } from "./effect.ts"
 import { encodeEntry } from "./entry.ts"
 import { type Answer, entriesNeeded, judge } from "./judge.ts"
 import { type LogTail } from "./log-tail.ts"
+import { type LogClock } from "./log-clock.ts"
 import { backoff } from "./store-call.ts"
 import { type SlotOutcome, type SlotWriter } from "./slot-writer.ts"
 
@@ -33,6 +35,7 @@ const NOT_SEQUENCER: Outcome = { kind: "refused", why: "not-sequencer" }
 export class Sequencer {
   readonly self: Holder
   private readonly clock: Clock.Clock
+  private readonly logClock: LogClock
   private readonly tail: LogTail
   private readonly writer: SlotWriter
   private readonly queue: CommandQueue
@@ -50,12 +53,14 @@ export class Sequencer {
   constructor(parts: {
     readonly self: Holder
     readonly clock: Clock.Clock
+    readonly logClock: LogClock
     readonly tail: LogTail
     readonly writer: SlotWriter
     readonly queue: CommandQueue
   }) {
     this.self = parts.self
     this.clock = parts.clock
+    this.logClock = parts.logClock
     this.tail = parts.tail
     this.writer = parts.writer
     this.queue = parts.queue
@@ -76,7 +81,7 @@ export class Sequencer {
 
   /** How long the present entry has not been settled: where that is long, another agent may do better. */
   get settlingMs(): number {
-    return this.settlingSinceMs === undefined ? 0 : this.nowMs() - this.settlingSinceMs
+    return this.settlingSinceMs === undefined ? 0 : monotonicMsOf(this.clock) - this.settlingSinceMs
   }
 
   get waiting(): number {
@@ -125,7 +130,7 @@ export class Sequencer {
     while (this.tail.ended === undefined) {
       this.work.closeUnsafe()
       if (this.epochAsked !== undefined) {
-        this.settlingSinceMs = this.nowMs()
+        this.settlingSinceMs = monotonicMsOf(this.clock)
         yield* this.answerEpochAsked(this.epochAsked)
         this.settlingSinceMs = undefined
         continue
@@ -145,7 +150,7 @@ export class Sequencer {
         yield* this.work.await
         continue
       }
-      this.settlingSinceMs = this.nowMs()
+      this.settlingSinceMs = monotonicMsOf(this.clock)
       yield* this.settleCurrent()
       this.settlingSinceMs = undefined
     }
@@ -220,10 +225,11 @@ export class Sequencer {
     return yield* this.append(encodeEntry([{ kind: "epoch-begun", holder }]), { epoch, isKept: true })
   })
 
-  /** Until the database has said that the log ends here, or another epoch has begun. */
+  /** Until the database has said that the log ends here, and what time it is; or another epoch has begun. */
   private readonly verify = Effect.fnUntraced(function* (this: Sequencer) {
     for (let attempt = 1; this.isHolder && this.tail.ended === undefined; attempt += 1) {
-      const read = yield* Effect.result(this.tail.barrier)
+      const asked = Effect.all([this.tail.barrier, this.logClock.look], { concurrency: "unbounded", discard: true })
+      const read = yield* Effect.result(asked)
       if (Result.isFailure(read)) yield* backoff(attempt)
       else {
         this.unverifiedEpoch = undefined
@@ -247,7 +253,7 @@ export class Sequencer {
   ): { readonly answers: ReadonlyArray<Answer>; readonly entry: Uint8Array } | undefined {
     const commands = this.current.map((submission) => submission.command)
     try {
-      const { answers, effects } = judge(this.tail.fold, commands, { nowMs: this.nowMs(), entries })
+      const { answers, effects } = judge(this.tail.fold, commands, { nowMs: this.logClock.nowMs(), entries })
       return { answers, entry: encodeEntry(effects) }
     } catch (defect) {
       this.endCurrent({ kind: "defect", defect })
@@ -272,11 +278,6 @@ export class Sequencer {
     this.queue.endAll({ kind: "failed", error })
     if (this.epochAsked !== undefined) Deferred.doneUnsafe(this.epochAsked.done, Effect.succeed("not-begun"))
     this.work.openUnsafe()
-  }
-
-  /** Whole: it goes into entries. A clock that is not the system's may say fractions. */
-  private nowMs(): number {
-    return Math.floor(this.clock.currentTimeMillisUnsafe())
   }
 }
 

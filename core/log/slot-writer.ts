@@ -7,11 +7,12 @@
  *
  * Who may append, and what, is not decided here (sequencer.ts).
  */
-import { Clock, Effect, Latch, Result } from "effect"
+import { Effect, Latch, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type Entropy } from "#core/ports/entropy.ts"
 import { type LogRow, type MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
 import { LastingFailure } from "#core/telemetry/lasting-failure.ts"
+import { monotonicMs } from "#core/telemetry/monotonic.ts"
 import { type LogTail, type WatchedSlot } from "./log-tail.ts"
 import { backoff, guarded } from "./store-call.ts"
 
@@ -86,7 +87,7 @@ export class SlotWriter {
       // Also after "taken": it may have been an earlier delivery of this very row that took the slot.
       if (slot.outcome === "unknown") yield* Effect.ignore(this.tail.readOnce)
       if (this.tail.ended !== undefined) return "ended"
-      const nowMs = yield* Clock.currentTimeMillis
+      const nowMs = yield* monotonicMs
       const { shard, seq } = row
       if (slot.outcome !== "unknown") {
         const afterMs = failure.ended(nowMs)

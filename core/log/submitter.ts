@@ -9,6 +9,7 @@
  */
 import { type Clock, Effect, FiberSet, Latch, Result, type Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type Command } from "./command.ts"
 import { decodeAnswer, encodeCommand } from "./command-bytes.ts"
 import { type Outcome, type Submission } from "./command-queue.ts"
@@ -104,7 +105,7 @@ export class Submitter {
       resume({ error: overloaded() })
       return () => {}
     }
-    const deadlineMs = this.clock.currentTimeMillisUnsafe() + limits.commandSettleMs
+    const deadlineMs = monotonicMsOf(this.clock) + limits.commandSettleMs
     const pending: Pending = { command, resume, deadlineMs, wasSent: false, isOver: false }
     this.unsettled.push(pending)
     this.waiting.openUnsafe()
@@ -137,13 +138,13 @@ export class Submitter {
         yield* Effect.raceFirst(this.changed.await, Effect.sleep(limits.submitRetryMaxMs))
         continue
       }
-      const startedMs = this.clock.currentTimeMillisUnsafe()
+      const startedMs = monotonicMsOf(this.clock)
       const used = yield* Effect.result(Effect.scoped(this.use(route)))
       if (Result.isFailure(used)) {
         this.routeFailure = { session: route.member.session, reason: used.failure.reason }
         yield* Effect.logDebug("the sequencer is not reached", { error: used.failure.message })
       }
-      const lastedMs = this.clock.currentTimeMillisUnsafe() - startedMs
+      const lastedMs = monotonicMsOf(this.clock) - startedMs
       failures = lastedMs > limits.submitRetryMaxMs ? 1 : failures + 1
       const pauseMs = Math.min(limits.submitRetryMaxMs, limits.submitRetryMs * 2 ** Math.min(failures - 1, 10))
       if (this.route()?.epoch === route.epoch) yield* Effect.raceFirst(this.changed.await, Effect.sleep(pauseMs))
@@ -263,7 +264,7 @@ export class Submitter {
     }
     const { answer, seq } = outcome
     if (this.tail.fold.seq >= seq) return this.end(pending, { answer })
-    const untilMs = this.clock.currentTimeMillisUnsafe() + limits.answerFoldWaitMs
+    const untilMs = monotonicMsOf(this.clock) + limits.answerFoldWaitMs
     this.answered.push({ pending, answer, seq, untilMs })
     this.tail.heardOf(seq)
   }
@@ -294,7 +295,7 @@ export class Submitter {
         continue
       }
       yield* Effect.sleep(DEADLINE_CHECK_MS)
-      this.expire(this.clock.currentTimeMillisUnsafe())
+      this.expire(monotonicMsOf(this.clock))
     }
   })
 

@@ -232,9 +232,13 @@ export const limits = {
   segmentsRemembered: 65_536,
   /** Of their entries those of the newest stay in memory, so many bytes; others are read back from the log when asked for. */
   entriesRememberedBytes: 16 * MiB,
+  /** Agents ask the database for the time so often. */
+  logClockLookMs: 30_000,
+  /** A machine's clock that is so far from the database's is spoken of. */
+  clockWrongMs: 5_000,
   /** A segment older than this can no longer be committed. */
   orphanHorizonMs: 600_000,
-  /** A segment that was created so far in the sequencer's future is refused: its author's clock is ahead. */
+  /** A segment that was created so far in the sequencer's future is refused: the two were told different times. */
   segmentAheadMaxMs: 300_000,
   /** Producer ids given to an agent at a time (Kafka's block is 1000 too). */
   producerIdBlock: 1_000,

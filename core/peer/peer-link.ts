@@ -11,6 +11,7 @@ import { Cause, type Clock, Effect, Exit, type Fiber, Option, Random, type Scope
 import { limits } from "#core/model/limits.ts"
 import { type Connector } from "#core/ports/connector.ts"
 import { type Api, type RequestInput, type ResponseOf } from "#core/protocol/schema.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type AskedPeer, type PeerConnection, type PeerRequestOptions } from "./peer-connection.ts"
 import { PeerError } from "./peer-error.ts"
 import { type PeerIdentity } from "./peer-identity.ts"
@@ -72,7 +73,7 @@ export class ManagedLink implements PeerLink {
   constructor(agent: PeerAddress, context: LinkContext) {
     this.agent = agent
     this.#context = context
-    this.#usedAtMs = context.clock.currentTimeMillisUnsafe()
+    this.#usedAtMs = monotonicMsOf(context.clock)
   }
 
   get state(): PeerLink["state"] {
@@ -93,7 +94,7 @@ export class ManagedLink implements PeerLink {
 
   get isWanted(): boolean {
     if (this.#requests > 0) return true
-    return this.#context.clock.currentTimeMillisUnsafe() - this.#usedAtMs < limits.peerLinkIdleMs
+    return monotonicMsOf(this.#context.clock) - this.#usedAtMs < limits.peerLinkIdleMs
   }
 
   onChange(listener: () => void): () => void {
@@ -115,7 +116,7 @@ export class ManagedLink implements PeerLink {
         asked,
         Effect.sync(() => {
           this.#requests--
-          this.#usedAtMs = this.#context.clock.currentTimeMillisUnsafe()
+          this.#usedAtMs = monotonicMsOf(this.#context.clock)
         })
       )
     })
@@ -146,12 +147,12 @@ export class ManagedLink implements PeerLink {
       return Effect.fail(this.#errorOf("Overloaded", `${this.#waiters.size} requests wait already`, api.name))
     }
     const { clock } = this.#context
-    const deadlineMs = clock.currentTimeMillisUnsafe() + timeoutMs
+    const deadlineMs = monotonicMsOf(clock) + timeoutMs
     let asked: AskedPeer<A> | undefined
     const connected = Effect.callback<AskedPeer<A>, PeerError>((resume) => {
       const waiter: Waiter = {
         begin: (connection) => {
-          const leftMs = Math.max(1, deadlineMs - clock.currentTimeMillisUnsafe())
+          const leftMs = Math.max(1, deadlineMs - monotonicMsOf(clock))
           asked = connection.ask(api, body, { timeoutMs: leftMs })
           resume(Effect.succeed(asked))
         },
@@ -198,7 +199,7 @@ export class ManagedLink implements PeerLink {
   readonly #connectedOnce = Effect.fnUntraced(function* (this: ManagedLink) {
     const { clock } = this.#context
     const connection = yield* this.#context.connect(this.agent)
-    const connectedAtMs = clock.currentTimeMillisUnsafe()
+    const connectedAtMs = monotonicMsOf(clock)
     const error = yield* Effect.callback<PeerError>((resume) => {
       connection.onClosed((closed) => {
         this.#lost(closed)
@@ -206,7 +207,7 @@ export class ManagedLink implements PeerLink {
       })
       this.#connected(connection)
     })
-    if (clock.currentTimeMillisUnsafe() - connectedAtMs >= limits.peerSettledMs) this.#failures = 0
+    if (monotonicMsOf(clock) - connectedAtMs >= limits.peerSettledMs) this.#failures = 0
     if (this.isWanted) yield* this.#tell("lost the connection to another agent", error)
     return error
   })

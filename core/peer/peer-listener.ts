@@ -13,6 +13,7 @@ import { RequestBudget } from "#core/agent/request-budget.ts"
 import { limits } from "#core/model/limits.ts"
 import { type ListenError, Network } from "#core/ports/network.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type PeerSelf } from "./peer-identity.ts"
 import { type PeerHandlers, PeerSession } from "./peer-session.ts"
 
@@ -49,7 +50,7 @@ export const listen = Effect.fn("PeerListener.listen")(function* (
   const policyOf = (address: string): ConnectionPolicy => {
     const { self, clusterId, handlers } = options
     const session = new PeerSession({ self, clusterId, handlers, address })
-    const acceptedAtMs = clock.currentTimeMillisUnsafe()
+    const acceptedAtMs = monotonicMsOf(clock)
     return {
       dispatcher: makeDispatcher({ served: session.served(), counters, clock }),
       requestBudget,

@@ -11,7 +11,7 @@
  * - An error's `outcome` says whether the call may have taken effect. An indefinite append is settled by reading the
  *   slot's nonce back, never by guessing.
  * - What `append` acknowledged is seen by every later `read` and `tail` of anyone (linearizable).
- * - Time of membership is the database's own clock.
+ * - Time is the database's own clock: of memberships, and what `now` says.
  * - Checkpoints, index pages and notes are written by whoever sequences, by one who only believes to as well: all of it is
  *   put-if-absent of what is a function of the log, or moves forward only.
  */
@@ -149,6 +149,8 @@ export class MetadataStore extends Context.Service<
     }) => Effect.Effect<ReadonlyArray<LogRow>, MetadataError>
     /** The newest row's seq and nonce (the linearizable barrier). */
     readonly tail: (shard: number) => Effect.Effect<LogTail, MetadataError>
+    /** The database's own clock: milliseconds since 1970. */
+    readonly now: Effect.Effect<number, MetadataError>
     /**
      * Deletes the oldest rows with seq <= through, at most limits.logRowsPerTrim of them; answers with how many. Idempotent.
      * Rows that are kept are never deleted, nor is the newest row of a shard, whatever `through` says: the tail must stay

@@ -190,6 +190,12 @@ export const OBSERVED = {
     "Runs of cached blocks that did not pass their check when they were first used; they are read again, never served."
   ),
   logSeq: observed("gauge", "meridian_log_seq", "{entry}", "Newest folded entry of the shard's commit log.", "shard"),
+  clockAhead: observed(
+    "gauge",
+    "meridian_clock_ahead",
+    "s",
+    "How far this machine's clock is ahead of the database's; negative where it is behind. The log goes by the database's."
+  ),
   sequencerActing: observed(
     "gauge",
     "meridian_sequencer_acting",

@@ -10,6 +10,7 @@ import { assert } from "#core/model/assert.ts"
 import { type MetadataStore } from "#core/ports/metadata-store.ts"
 import { type Bucket } from "#core/ports/object-store.ts"
 import { SegmentStore } from "#core/ports/segment-store.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type TopologyBucketSet } from "#regions/topology.ts"
 import { type ProbeAnswer, noteProbe } from "./bucket-presence.ts"
 import {
@@ -115,7 +116,7 @@ export const make = Effect.fnUntraced(function* (
     },
     probed: (bucket, answer) => {
       const state = states.get(bucket)
-      if (state !== undefined) noteProbe(state, answer, clock.currentTimeMillisUnsafe())
+      if (state !== undefined) noteProbe(state, answer, monotonicMsOf(clock))
     }
   })
   const store = SegmentStore.of({ write: writer.write, read: reader.read })

@@ -15,6 +15,7 @@ import { limits } from "#core/model/limits.ts"
 import { type ObjectBytes, type ObjectStoreError } from "#core/ports/object-store.ts"
 import { type SegmentAddress, SegmentUnreadable } from "#core/ports/segment-store.ts"
 import { segmentKey } from "#core/segment/segment-key.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type HealthEvent, judge, mayTry } from "#regions/health.ts"
 import { type BucketSet, type BucketState, type QuorumCounters } from "./bucket-state.ts"
 import { type MissingCopies } from "./missing-copies.ts"
@@ -97,7 +98,7 @@ const read = Effect.fnUntraced(function* (
     attempts: [],
     failures: []
   }
-  const order = orderOfBuckets(reader, work, clock.currentTimeMillisUnsafe())
+  const order = orderOfBuckets(reader, work, monotonicMsOf(clock))
   const bytes = yield* firstSound(reader, work, order, clock).pipe(
     Effect.ensuring(Effect.sync(() => stopAttempts(work)))
   )
@@ -138,7 +139,7 @@ const firstSound = Effect.fnUntraced(function* (
 const isRunning = (attempt: Attempt): boolean => attempt.outcome === undefined
 
 const startAttempt = Effect.fnUntraced(function* (reader: Reader, work: Read, state: BucketState, clock: Clock.Clock) {
-  const attempt: Attempt = { state, startedAtMs: clock.currentTimeMillisUnsafe(), fiber: undefined, outcome: undefined }
+  const attempt: Attempt = { state, startedAtMs: monotonicMsOf(clock), fiber: undefined, outcome: undefined }
   work.attempts.push(attempt)
   noteHealth(state, { kind: "started" }, clock)
   const { offset, length } = work.range
@@ -191,7 +192,7 @@ const takeNews = Effect.fnUntraced(function* (
     const { state } = attempt
     const outcome = checked(work, attempt.outcome!)
     work.attempts.splice(work.attempts.indexOf(attempt), 1)
-    const durationMs = clock.currentTimeMillisUnsafe() - attempt.startedAtMs
+    const durationMs = monotonicMsOf(clock) - attempt.startedAtMs
     const isAnswer = outcome.kind !== "failed" && outcome.kind !== "timedOut"
     noteHealth(state, isAnswer ? { kind: "answered", durationMs } : { kind: "failed" }, clock)
     if (outcome.kind === "bytes") {
@@ -200,7 +201,7 @@ const takeNews = Effect.fnUntraced(function* (
       noteOvertaken(work, attempt, clock)
       return outcome.bytes
     }
-    yield* noteFailure(reader, work, state, outcome, clock.currentTimeMillisUnsafe())
+    yield* noteFailure(reader, work, state, outcome, monotonicMsOf(clock))
   }
   return undefined
 })
@@ -309,5 +310,5 @@ const forgetOldest = (
 }
 
 const noteHealth = (state: BucketState, event: HealthEvent, clock: Clock.Clock): void => {
-  state.getHealth = judge(state.getHealth, event, clock.currentTimeMillisUnsafe())
+  state.getHealth = judge(state.getHealth, event, monotonicMsOf(clock))
 }

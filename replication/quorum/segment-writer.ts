@@ -20,6 +20,7 @@ import { limits } from "#core/model/limits.ts"
 import { ObjectStoreError } from "#core/ports/object-store.ts"
 import { QuorumNotReached, type SegmentAddress, type SegmentWritten } from "#core/ports/segment-store.ts"
 import { segmentKey } from "#core/segment/segment-key.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { mayTry } from "#regions/health.ts"
 import { type PutNews, notePut } from "./bucket-presence.ts"
 import { type BucketSet, type BucketState, type QuorumCounters } from "./bucket-state.ts"
@@ -116,7 +117,7 @@ const write = Effect.fnUntraced(function* (
     isReadUnseen: false,
     isReleased: false
   }
-  planCopies(writer, work, set, clock.currentTimeMillisUnsafe())
+  planCopies(writer, work, set, monotonicMsOf(clock))
   failIfHopeless(writer, work)
   while (true) {
     // Uninterruptible up to the wait: half the copies started and no deadline would be worse than all or none.
@@ -169,7 +170,7 @@ const startCopies = Effect.fnUntraced(function* (writer: Writer, work: Write, cl
   // All are marked before the first begins: one that fails at once must not make the others look hopeless.
   for (const copy of starting) {
     copy.status = "running"
-    copy.startedAtMs = clock.currentTimeMillisUnsafe()
+    copy.startedAtMs = monotonicMsOf(clock)
     copy.state.unfinishedPuts++
     work.readers++
     notePut(copy.state, { event: { kind: "started" } }, copy.startedAtMs)
@@ -239,7 +240,7 @@ const acknowledgeCopy = (writer: Writer, copy: Copy, clock: Clock.Clock): void =
   const { write: work, state } = copy
   copy.status = "acknowledged"
   state.counters.putAcks++
-  const nowMs = clock.currentTimeMillisUnsafe()
+  const nowMs = monotonicMsOf(clock)
   notePut(state, { event: { kind: "answered", durationMs: nowMs - copy.startedAtMs } }, nowMs)
   if (work.phase !== "open") {
     state.counters.putLateAcks++
@@ -266,7 +267,7 @@ const markFailed = (copy: Copy, failure: CopyFailure, clock: Clock.Clock): void 
   copy.status = "failed"
   copy.failure = failure.text
   copy.state.counters.putFailures++
-  notePut(copy.state, failure.news, clock.currentTimeMillisUnsafe())
+  notePut(copy.state, failure.news, monotonicMsOf(clock))
 }
 
 /** What has not answered by now has failed, though it may go on; what has not begun (called in, but by nobody) does not. */

@@ -152,6 +152,20 @@ const appending = (make: Make): void => {
 }
 
 const reading = (make: Make): void => {
+  describe("now", () => {
+    it.live("is a time that goes on: milliseconds since 1970, whole", () =>
+      Effect.gen(function* () {
+        const store = yield* make
+        const before = yield* store.now
+        assert.isTrue(Number.isSafeInteger(before))
+        assert.isAbove(before, Date.UTC(2020))
+        let after = yield* store.now
+        while (after <= before) after = yield* store.now
+        assert.isBelow(after - before, 60_000)
+      })
+    )
+  })
+
   describe("read and tail", () => {
     it.live("of an empty log give nothing", () =>
       Effect.gen(function* () {

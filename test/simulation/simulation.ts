@@ -17,9 +17,9 @@ import { hostName, REGIONS } from "./cluster/regions.ts"
 import { type CheckFailed } from "./engine/check-failed.ts"
 import { Process } from "./engine/process.ts"
 import { type Prng, streamOf } from "./engine/prng.ts"
-import { World } from "./engine/world.ts"
+import { EPOCH_MS, World } from "./engine/world.ts"
 import { Injector } from "./faults/inject.ts"
-import { type Scenario, type ScenarioName, SCENARIOS } from "./faults/scenarios.ts"
+import { type ScenarioName } from "./faults/scenarios.ts"
 import { turnKnobs } from "./knobs.ts"
 import { makePlan, type Plan } from "./plan.ts"
 import { type Actor, guarded } from "./workload/actor.ts"
@@ -92,21 +92,20 @@ class Simulation {
 
   constructor(options: RunOptions, plan: Plan) {
     const { seed } = options
-    const scenario: Scenario = SCENARIOS[options.scenario]
     this.#plan = plan
     this.world = new World(options)
     this.#random = streamOf(seed, "clients")
     this.cluster = new Cluster(this.world, {
       agentsPerRegion: plan.agentsPerRegion,
       settings: plan.settings,
-      clockOf: (host) => plan.clocks.get(host)!,
-      allowedErrors: scenario.allowedErrors ?? []
+      clockOf: (host) => plan.clocks.get(host)!
     })
     this.acknowledgements = new Acknowledgements(() => this.truth, this.reads)
     this.truth = new Truth({
       readObject: (bucket, key) => this.cluster.bucketOf(bucket).stored(key),
       writes: WRITES,
       regionOf: (bucket) => bucket,
+      nowMs: () => EPOCH_MS + this.world.nowMs,
       accepted: (record, partition, offset) => this.acknowledgements.accepted(record, partition, offset)
     })
     this.cluster.database.watcher = { appended: (row) => this.truth.append(row) }

@@ -73,7 +73,7 @@ const check = (
     timestampType: config.timestampType,
     timestampBeforeMaxMs: config.timestampBeforeMaxMs,
     timestampAfterMaxMs: config.timestampAfterMaxMs,
-    nowMs: services.clock.currentTimeMillisUnsafe(),
+    nowMs: services.log.nowMs(),
     compressionType: config.compressionType,
     uncompressedBytesMax: Math.max(1, Math.min(limits.batchBytesUncompressedMax, unfolding.roomBytes))
   })

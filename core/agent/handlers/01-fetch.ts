@@ -15,6 +15,7 @@ import { Fetch } from "#core/protocol/api/01-fetch.ts"
 import { type RequestOf, type ResponseInput } from "#core/protocol/schema.ts"
 import { limits } from "#core/model/limits.ts"
 import { UUID_ZERO } from "#core/model/uuid.ts"
+import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type FetchRead, planFetch, readPlan, waitForBytes, type WantedPartition } from "../fetch-plan.ts"
 import { type AgentServices, defineHandler, type Reply, type RequestContext } from "../handler.ts"
 import { ERROR_UNSETTLED, KAFKA } from "../kafka-error.ts"
@@ -156,13 +157,13 @@ const answer = Effect.fnUntraced(function* (
     const waitMs = Math.min(Math.max(0, request.maxWaitMs), limits.fetchWaitMaxMs)
     yield* waitForBytes(services.log, wanted, { minBytes: Math.min(request.minBytes, bytesMax), waitMs })
   }
-  const startedMs = services.clock.currentTimeMillisUnsafe()
+  const startedMs = monotonicMsOf(services.clock)
   const planned = planFetch(services.pages, wanted, bytesMax)
   const read = yield* readPlan(services, Effect.isEffect(planned) ? yield* planned : planned, hold)
   const answers = resolved.map((each) => answerPartition(services, each, read, request.isolationLevel))
   if (read.bytes === 0) counters.fetchEmpty++
   counters.fetchBytes += read.bytes
-  record.fetchLatencyMs(services.clock.currentTimeMillisUnsafe() - startedMs)
+  record.fetchLatencyMs(monotonicMsOf(services.clock) - startedMs)
   return { throttleTimeMs: 0, errorCode: KAFKA.NONE, sessionId: SESSION_NONE, responses: group(request, answers) }
 })
 

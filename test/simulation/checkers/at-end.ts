@@ -2,7 +2,7 @@
  * What must hold when everything has healed and all work is done: every agent serves, has folded the same, holds nothing of
  * what is over, and gives every record that is in the log, through the protocol.
  */
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import { Fetch } from "#core/protocol/api/01-fetch.ts"
 import { ListOffsets } from "#core/protocol/api/02-list-offsets.ts"
 import { errorCodes, errorName } from "#core/protocol/error-codes.ts"
@@ -100,6 +100,7 @@ const latestOffset = Effect.fnUntraced(function* (actor: Actor, agent: string, p
       }
       if (errorCode !== errorCodes.LEADER_NOT_AVAILABLE) throw refused(agent, partition, errorCode)
     }
+    traceAgain(actor, partition, asked)
     yield* Effect.sleep(AGAIN_MS)
   }
 })
@@ -129,9 +130,16 @@ const readFrom = Effect.fnUntraced(function* (actor: Actor, agent: string, parti
     // Buckets that failed lately are tried again after a while.
     if (errorCode !== errorCodes.KAFKA_STORAGE_ERROR) throw refused(agent, partition, errorCode)
   }
+  traceAgain(actor, partition, asked)
   yield* Effect.sleep(AGAIN_MS)
   return offset
 })
+
+const traceAgain = ({ world, name }: Actor, partition: PartitionTruth, asked: Result.Result<unknown, unknown>): void =>
+  world.trace.add(name, () => {
+    const why = Result.isFailure(asked) ? String(asked.failure) : "the agent cannot serve it now"
+    return `asks again for ${partition.name}: ${why}`
+  })
 
 const refused = (agent: string, partition: PartitionTruth, errorCode: number): CheckFailed =>
   new CheckFailed("acknowledged-lost", `a reader is told ${errorName(errorCode)} at the end`, {

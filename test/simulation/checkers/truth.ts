@@ -63,12 +63,17 @@ export class TopicTruth {
   }
 }
 
+/** Clocks of agents drift between two looks at the database's; their own wall clocks may be hours wrong. */
+const AHEAD_MS_MAX = 30_000
+
 export interface TruthOptions {
   /** The object's bytes, as one of the buckets has them. */
   readonly readObject: (bucket: string, key: string) => Buffer | undefined
   /** Buckets in distinct regions that must have a segment before the log refers to it. */
   readonly writes: number
   readonly regionOf: (bucket: string) => string
+  /** The database's clock. */
+  readonly nowMs: () => number
   /** Told of each record that has got its offset. */
   readonly accepted: (record: RecordName, partition: PartitionTruth, offset: number) => void
 }
@@ -219,6 +224,9 @@ export class Truth {
       seq: row.seq,
       segmentId: effect.segmentId,
       partition: partition?.name ?? `${run.topicId}/${run.partition}`
+    }
+    if (effect.appendTimeMs > this.#options.nowMs() + AHEAD_MS_MAX) {
+      throw new CheckFailed("verdicts", "an entry is of a time that the database's clock has not reached", where)
     }
     const isTooLate = effect.createdAtMs + limits.orphanHorizonMs < effect.appendTimeMs
     let at = 0

@@ -26,8 +26,6 @@ export interface AgentHostOptions extends Place {
   readonly bucketSet: TopologyBucketSet
   readonly settings: Settings
   readonly clock: ClockError
-  /** Beginnings of log events that may be errors here. */
-  readonly allowedErrors: ReadonlyArray<string>
 }
 
 export class AgentHost implements Place {
@@ -53,14 +51,14 @@ export class AgentHost implements Place {
 
   start(): void {
     if (this.process !== undefined || this.#holds > 0) return
-    const { world, network, database, buckets, bucketSet, settings, allowedErrors } = this.#options
+    const { world, network, database, buckets, bucketSet, settings } = this.#options
     this.generation++
     const process = new Process(world, {
       name: this.name,
       region: this.region,
       generation: this.generation,
       clock: this.#clock,
-      logger: loggerOf(world, this, allowedErrors)
+      logger: loggerOf(world, this)
     })
     this.process = process
     world.trace.add(this.name, () => `starts, generation ${this.generation}`)
@@ -169,7 +167,7 @@ const endText = (exit: Exit.Exit<string, unknown>): string =>
 /** Log events by which an agent that was superseded says so: allowed where it may be superseded. */
 const SUPERSEDED = "another process has taken this agent's name"
 
-const loggerOf = (world: World, host: AgentHost, allowedErrors: ReadonlyArray<string>) =>
+const loggerOf = (world: World, host: AgentHost) =>
   Logger.make<unknown, void>(({ message, logLevel, cause, fiber }) => {
     const isError = logLevel === "Error" || logLevel === "Fatal"
     if (!isError && !world.trace.isOn) return
@@ -181,7 +179,6 @@ const loggerOf = (world: World, host: AgentHost, allowedErrors: ReadonlyArray<st
     const text = parts.join(" ")
     world.trace.add(host.name, () => `${logLevel}: ${text}`)
     if (!isError || (text.startsWith(SUPERSEDED) && host.generation > 1)) return
-    if (allowedErrors.some((allowed) => text.startsWith(allowed))) return
     world.fail("healthy", `${host.name} logs an error`, { text })
   })
 

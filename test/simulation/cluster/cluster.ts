@@ -16,7 +16,6 @@ export interface ClusterPlan {
   readonly agentsPerRegion: ReadonlyArray<number>
   readonly settings: Partial<Settings>
   readonly clockOf: (host: string) => ClockError
-  readonly allowedErrors: ReadonlyArray<string>
 }
 
 export const WRITES = 2
@@ -49,19 +48,7 @@ export class Cluster {
         const name = hostName(region, "agent", number + 1)
         const { network, database, buckets, settings } = this
         const clock = plan.clockOf(name)
-        const { allowedErrors } = plan
-        return new AgentHost({
-          world,
-          name,
-          region,
-          network,
-          database,
-          buckets,
-          bucketSet,
-          settings,
-          clock,
-          allowedErrors
-        })
+        return new AgentHost({ world, name, region, network, database, buckets, bucketSet, settings, clock })
       })
     )
   }

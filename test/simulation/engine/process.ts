@@ -106,11 +106,8 @@ const bytesOf = (random: Prng): Buffer => {
   return bytes
 }
 
-/**
- * Clocks are wrong by less than half of the orphan horizon: a sequencer whose clock is further ahead makes everyone's segments
- * too late until time has caught up, which is known (core/decisions/0014).
- */
-const OFFSET_MS_MAX = 280_000
+/** Clocks are wrong by hours, beyond every horizon; but whole milliseconds since 1970 stay such. */
+const OFFSET_MS_MAX = 20_000_000
 
 /** Wall time with its error; elapsed time only drifts, also where wall time jumps. */
 export class ProcessClock implements Clock.Clock {

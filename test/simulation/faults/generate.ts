@@ -91,7 +91,7 @@ export const DRAWS = {
     fault: {
       kind: "clock-jump",
       agent: agentOf(random, ground),
-      byMs: Math.round(random.magnitude(20, 500_000)) * (random.chance(0.5) ? 1 : -1)
+      byMs: Math.round(random.magnitude(20, 10_000_000)) * (random.chance(0.5) ? 1 : -1)
     },
     durationMs: 0
   }),

@@ -167,6 +167,19 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     caughtBy: ["visible-at-once"]
   },
   {
+    name: "time-by-own-clock",
+    doc: "agents go by their own wall clocks instead of the database's",
+    edits: [
+      {
+        file: "core/log/log-clock.ts",
+        find: "Math.floor(monotonicMsOf(this.clock) + this.differenceMs)",
+        replace: "this.clock.currentTimeMillisUnsafe()"
+      }
+    ],
+    scenario: "skew",
+    caughtBy: ["verdicts", "healthy"]
+  },
+  {
     name: "barrier-from-memory",
     doc: "a linearizable question is answered from what is folded already",
     edits: [

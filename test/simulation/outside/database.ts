@@ -52,6 +52,7 @@ export const DATABASE_FAULTS: ReadonlyArray<DatabaseFault> = [
 const READS: ReadonlySet<string> = new Set([
   "read",
   "tail",
+  "now",
   "checkpoints",
   "readCheckpointChunk",
   "findIndexPage",
@@ -165,6 +166,7 @@ export class SimDatabase {
     return {
       append: (row) => this.#call(process, "append", () => this.#append(process, row)),
       read: (options) => through("read", truth.read(options)),
+      now: through("now", truth.now),
       tail: (shard) => through("tail", truth.tail(shard)),
       trim: (options) => through("trim", truth.trim(options)),
       writeCheckpoint: (checkpoint) => through("writeCheckpoint", truth.writeCheckpoint(checkpoint)),

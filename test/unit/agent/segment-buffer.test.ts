@@ -14,6 +14,7 @@ import { QuorumNotReached, SegmentStore, type SegmentWritten } from "#core/ports
 import { buildBatch } from "#core/records/build-batch.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
 
+const LOG_TIME_MS = 1_750_000_000_000
 const TOPIC = "a".repeat(32)
 const BATCH = buildBatch({ records: [{ key: null, value: Buffer.alloc(1_000), timestampMs: 1 }] })
 
@@ -80,6 +81,7 @@ const setUp = (options: SetUp) =>
           })
         })) as never,
       fold: createFold(0),
+      nowMs: () => LOG_TIME_MS,
       barrier: Effect.void,
       onFolded: () => () => {}
     })
@@ -255,10 +257,10 @@ describe("SegmentBuffer", () => {
   })
 
   for (const [verdict, message] of [
-    ["tooLate", /too old; this agent's clock is behind/],
-    ["clockAhead", /created in the sequencer's future; this agent's clock is ahead/]
+    ["tooLate", /too old; this agent stood still/],
+    ["clockAhead", /created in the sequencer's future; the database has told/]
   ] as const) {
-    it.effect(`tells whose clock may be wrong when a segment is refused: ${verdict}`, () => {
+    it.effect(`tells what may be wrong when a segment is refused: ${verdict}`, () => {
       const events: Array<unknown> = []
       const logger = Logger.layer([Logger.make<unknown, void>(({ message: said }) => void events.push(said))])
       return Effect.gen(function* () {
