@@ -38,6 +38,8 @@ export interface ProducerOptions {
 /** Kafka's bound for idempotent producers. */
 const IN_FLIGHT_MAX = 5
 const BATCHES_WAITING_MAX = 12
+/** With nothing under way, a producer begins anew as often: what is first in its partitions is where most may go wrong. */
+const BEGIN_ANEW_CHANCE = 0.15
 /** Stands for an answer that was not asked for. */
 const NO_ANSWER = { responses: [] } as never as ResponseOf<typeof Produce>
 
@@ -83,6 +85,7 @@ export const produce = Effect.fnUntraced(function* (actor: Actor, options: Produ
     const waiting = state.queues.reduce((sum, queue) => sum + queue.length, 0)
     if (actor.isOver() && waiting === 0) return
     if (!actor.isOver() && world.nowMs >= nextBatchMs && waiting < BATCHES_WAITING_MAX) {
+      if (options.isIdempotent && waiting === 0 && actor.random.chance(BEGIN_ANEW_CHANCE)) yield* beginAnew(state)
       makeBatch(state)
       // Often some at once.
       if (actor.random.chance(0.6)) nextBatchMs = world.nowMs + actor.random.between(0, 2 * options.pauseMs)
@@ -105,6 +108,12 @@ const initProducerId = Effect.fnUntraced(function* (actor: Actor) {
     }
     yield* Effect.sleep(actor.random.between(RETRY_MS_MIN, RETRY_MS_MAX))
   }
+})
+
+/** As a client does that is restarted. */
+const beginAnew = Effect.fnUntraced(function* (state: State) {
+  state.producerId = yield* initProducerId(state.actor)
+  state.nextSequence.fill(0)
 })
 
 const makeBatch = (state: State): void => {
