@@ -61,8 +61,8 @@ const BOUNDS_MS = 250
 const START_MS_MAX = 20_000
 /** Work goes on for a while after everything has healed. */
 const AFTERMATH_MS = 1_500
-/** Everything that was begun ends within this time after everything has healed. */
-const RECOVERY_MS_MAX = 60_000
+/** Everything that was begun ends within this time after everything has healed: copies that hang hold what they hold for a minute. */
+const RECOVERY_MS_MAX = 90_000
 
 export const run = (options: RunOptions): RunResult => {
   const plan = makePlan(options.seed, options.scenario)
