@@ -81,10 +81,12 @@ const keepOpening = Effect.fnUntraced(function* (
   }
 })
 
-const open = ({ name, location }: TopologyBucket): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> =>
-  location.kind === "memory"
-    ? Effect.succeed(MemoryStore.make({ bucket: name }))
-    : Effect.andThen(
+const open = ({ name, location }: TopologyBucket): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> => {
+  switch (location.kind) {
+    case "memory":
+      return Effect.succeed(MemoryStore.make({ bucket: name }))
+    case "file":
+      return Effect.andThen(
         directoryThere(name, location.directory),
         FileStore.make({
           bucket: name,
@@ -93,6 +95,22 @@ const open = ({ name, location }: TopologyBucket): Effect.Effect<ObjectStore, Ob
           ...threadProgram("fs-worker")
         })
       )
+    case "s3":
+    case "s3-express":
+    case "gcs":
+    case "azure":
+      return Effect.fail(
+        new ObjectStoreError({
+          reason: "InvalidRequest",
+          outcome: "definite",
+          operation: "head",
+          bucket: name,
+          key: "",
+          cause: new Error(`there is no adapter for ${location.kind} yet: use file: or memory:`)
+        })
+      )
+  }
+}
 
 const directoryThere = (bucket: string, directory: string): Effect.Effect<void, ObjectStoreError> =>
   Effect.asVoid(

@@ -2,6 +2,7 @@
  * URLs of the topology file [pure]: where a bucket or the metadata database is.
  *
  *   file:///abs/dir?fsync=true     a directory; `file:dir` is relative to the topology file
+ *   s3://bucket/prefix, gs://…, az://…   a bucket of an object store: store-url.ts
  *   sqlite:///abs/file.db          an SQLite file, likewise
  *   postgres://user@host/database  a PostgreSQL or CockroachDB server: postgres-url.ts
  *   memory:                        in this process only, gone with it: for tests
@@ -12,10 +13,12 @@
 import { isAbsolute, join } from "node:path"
 import { didYouMean, showValue } from "#core/config/problem.ts"
 import { isPostgresUrl, parsePostgresUrl, POSTGRES_SCHEMES, type PostgresLocation } from "./postgres-url.ts"
+import { isStoreUrl, parseStoreUrl, STORE_SCHEMES, type StoreLocation } from "./store-url.ts"
 
 export type BucketLocation =
   | { readonly kind: "file"; readonly directory: string; readonly fsync: boolean }
   | { readonly kind: "memory" }
+  | StoreLocation
 
 /** Of one URL: an SQLite file, a server, or memory. */
 export type DatabaseLocation =
@@ -25,7 +28,8 @@ export type DatabaseLocation =
 
 /** The location, or what is wrong with the URL. `directory` is where relative paths begin. */
 export const parseBucketUrl = (url: string, directory: string): BucketLocation | string => {
-  const parts = splitUrl(url, ["file", "memory"], "file:///absolute/directory?fsync=true")
+  if (isStoreUrl(url)) return parseStoreUrl(url)
+  const parts = splitUrl(url, ["file", "memory", ...STORE_SCHEMES], "file:///absolute/directory?fsync=true")
   if (typeof parts === "string") return parts
   if (parts.scheme === "memory") return memoryLocation(url, parts)
   const location = pathLocation(url, parts, directory)

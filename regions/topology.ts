@@ -11,6 +11,7 @@ import { type Problem, didYouMean, formatProblems } from "#core/config/problem.t
 import { type Settings, defaultSettings, parseSettings } from "#core/config/settings.ts"
 import { type TopologyDocument, isName, nameRule, parseDocument } from "./topology-schema.ts"
 import { checkedMetadata, type MetadataLocation } from "./topology-metadata.ts"
+import { placeOf } from "./store-url.ts"
 import { type BucketLocation, parseBucketUrl } from "./topology-url.ts"
 
 export interface TopologyRegion {
@@ -183,16 +184,24 @@ const checkBuckets = (
         message: `${quoted(bucket.zone)} is no zone of ${region.name}${didYouMean(bucket.zone, region.zones)}: add it to the region's zones or leave it out for a regional bucket`
       })
     }
-    if (bucket.location.kind !== "file") continue
-    const other = places.get(bucket.location.directory)
-    if (other === undefined) places.set(bucket.location.directory, index)
+    const place = placeOfBucket(bucket.location)
+    if (place === undefined) continue
+    const other = places.get(place.name)
+    if (other === undefined) places.set(place.name, index)
     else {
       problems.push({
         path: `buckets[${index}].url`,
-        message: `is the same directory as buckets[${other}].url: two copies in one place are one copy; give it a directory of its own`
+        message: `is the same ${place.what} as buckets[${other}].url: two copies in one place are one copy; give it a ${place.what} of its own`
       })
     }
   }
+}
+
+/** Undefined where no other location can be the same place. */
+const placeOfBucket = (location: BucketLocation): { readonly name: string; readonly what: string } | undefined => {
+  if (location.kind === "memory") return undefined
+  if (location.kind === "file") return { name: `file ${location.directory}`, what: "directory" }
+  return { name: placeOf(location), what: location.kind === "azure" ? "container" : "bucket" }
 }
 
 const checkedBucketSets = (

@@ -146,6 +146,8 @@ export const limits = {
   listKeysMax: 1_000,
   deleteKeysMax: 1_000,
   objectKeyBytesMax: 512,
+  /** Of a bucket's prefix in its store, the slash at its end included. */
+  bucketPrefixBytesMax: 512,
   /** Largest object that is put, and largest answer of one get. */
   objectBytesMax: 512 * MiB,
   /** Calls of one directory-backed bucket with a system call under way: so many of libuv's threads it can block. */
@@ -458,6 +460,7 @@ export const limits = {
 } as const
 
 assert(limits.segmentBytes >= limits.blockBytes, "a block is at most a segment")
+assert(limits.bucketPrefixBytesMax + limits.objectKeyBytesMax <= 1_024, "S3, GCS and Azure take keys of 1,024 bytes")
 assert(limits.segmentBytesMax <= limits.objectBytesMax, "a segment must fit into an object")
 assert(limits.segmentBatchesMax * 128 <= limits.entryBytesMax, "a segment's commit must fit into an entry")
 assert(limits.putTimeoutMs < limits.temporaryFileAgeMs, "no put that is under way may lose its temporary file")
