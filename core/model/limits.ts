@@ -150,6 +150,24 @@ export const limits = {
   bucketPrefixBytesMax: 512,
   /** Largest object that is put, and largest answer of one get. */
   objectBytesMax: 512 * MiB,
+  /** Connections to one bucket of an object store, so calls under way; those that wait are directoryCallsWaiting. */
+  storeSocketsMax: 64,
+  /** A connection is made within this time, or the call fails. */
+  storeConnectMs: 2_000,
+  /** Connections that nobody used for so long are closed by us: stores close theirs after some 20 s, in mid-request. */
+  storeSocketIdleMs: 10_000,
+  /**
+   * A call of an object store is given up after so long, and so much longer for each MiB that it carries. Callers that
+   * have a deadline give up earlier; this is for those that have none.
+   */
+  storeCallMs: 15_000,
+  storeCallMsPerMiB: 400,
+  /** Answers of one list call (up to 1,000 keys each) that may hold none of the keys that were asked for. */
+  storeListPagesMax: 200,
+  /** S3 Express: a session lasts 300 s; a new one is asked for at a third, and an old one no longer used from here on. */
+  expressSessionRenewMs: 100_000,
+  expressSessionMs: 270_000,
+  expressSessionRetryMs: 2_000,
   /** Calls of one directory-backed bucket with a system call under way: so many of libuv's threads it can block. */
   directoryCallsRunning: 4,
   /** Puts that a directory-backed bucket's put threads have; gets that its get threads have. */
@@ -460,6 +478,11 @@ export const limits = {
 } as const
 
 assert(limits.segmentBytes >= limits.blockBytes, "a block is at most a segment")
+assert(
+  limits.storeCallMs + (limits.segmentBytesMax / MiB) * limits.storeCallMsPerMiB < limits.putStuckMs,
+  "a put to an object store ends by itself before its slot is taken away"
+)
+assert(limits.storeConnectMs < limits.putTimeoutMs, "a store that is not there fails a put before its deadline")
 assert(limits.bucketPrefixBytesMax + limits.objectKeyBytesMax <= 1_024, "S3, GCS and Azure take keys of 1,024 bytes")
 assert(limits.segmentBytesMax <= limits.objectBytesMax, "a segment must fit into an object")
 assert(limits.segmentBatchesMax * 128 <= limits.entryBytesMax, "a segment's commit must fit into an entry")
