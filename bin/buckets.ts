@@ -58,7 +58,7 @@ const keepOpening = Effect.fnUntraced(function* (
   const startedAtMs = yield* monotonicMs
   let pauseMs: number = limits.bucketReopenMs
   while (true) {
-    const attempt = yield* Effect.result(open(declared))
+    const attempt = yield* Effect.result(openStore(declared))
     if (attempt._tag === "Success") {
       opening.store = attempt.success
       const waitedMs = (yield* monotonicMs) - startedAtMs
@@ -81,7 +81,11 @@ const keepOpening = Effect.fnUntraced(function* (
   }
 })
 
-const open = ({ name, location }: TopologyBucket): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> => {
+/** Opens it now, or says why not: with a fix, where there is one. */
+export const openStore = ({
+  name,
+  location
+}: TopologyBucket): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> => {
   switch (location.kind) {
     case "memory":
       return Effect.succeed(MemoryStore.make({ bucket: name }))
@@ -97,6 +101,11 @@ const open = ({ name, location }: TopologyBucket): Effect.Effect<ObjectStore, Ob
       )
     case "s3":
     case "s3-express":
+      // The SDK is large: only who has such a bucket loads it.
+      return Effect.flatMap(
+        Effect.promise(() => import("#backends/object/s3.ts")),
+        (s3) => s3.make({ name, location })
+      )
     case "gcs":
     case "azure":
       return Effect.fail(

@@ -254,6 +254,22 @@ const metadata = Command.make("metadata").pipe(
   ])
 )
 
+const bucketsCheck = Command.make("check", { config }, (flags) =>
+  lazily(
+    () => import("./buckets-check.ts"),
+    (module) => module.check(flags.config)
+  )
+).pipe(
+  Command.withDescription(
+    "Tries every operation on every bucket of the topology; exit code 1 and fixes where one fails"
+  )
+)
+
+const buckets = Command.make("buckets").pipe(
+  Command.withDescription("The buckets that segments are written to"),
+  Command.withSubcommands([bucketsCheck])
+)
+
 const bench = Command.make("bench", { args: Argument.String("benchmark").pipe(Argument.variadic()) }, ({ args }) =>
   lazily(
     () => import("./bench.ts"),
@@ -263,7 +279,7 @@ const bench = Command.make("bench", { args: Argument.String("benchmark").pipe(Ar
 
 const meridian = Command.make("meridian").pipe(
   Command.withDescription("Kafka-compatible streaming on object storage, active in several regions"),
-  Command.withSubcommands([playground, agent, segment, topology, metadata, bench])
+  Command.withSubcommands([playground, agent, segment, topology, buckets, metadata, bench])
 )
 
 /** Help as usual; a mistake in one line, because whoever made it is looking for what is wrong, not for a manual. */

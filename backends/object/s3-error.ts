@@ -103,8 +103,8 @@ const outcomeOf = ({ status, code }: S3Failure): "definite" | "indefinite" => {
 
 const rowOfClass = (status: number): Row => {
   if (status >= 500) return UNWELL
-  if (status >= 400)
-    return { reason: "InvalidRequest", fix: "this is no answer of S3: look whether the endpoint is right" }
+  // Not InvalidRequest: keys were checked before, so what is refused here is the store's matter.
+  if (status >= 400) return NOT_HTTP
   if (status >= 300) return ELSEWHERE
   // A success that could not be read.
   return NOT_HTTP

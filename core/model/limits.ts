@@ -447,6 +447,8 @@ export const limits = {
   processEndPollMs: 10,
   /** An agent starts without the buckets that could not be opened by then, and goes on trying. */
   bucketOpenWaitMs: 2_000,
+  /** One step of `meridian buckets check`, opening included. */
+  bucketCheckStepMs: 20_000,
   /** First and longest pause between attempts to open a bucket. */
   bucketReopenMs: 500,
   bucketReopenMsMax: 10_000,

@@ -5,7 +5,8 @@
  *
  * Contract (test/contract/object-store checks it on every adapter):
  * - `put` is put-if-absent, also between processes: of any number of racing puts of one key exactly one succeeds, and a
- *   reader sees either nothing or the winner's whole body. There is no overwrite.
+ *   reader sees either nothing or the winner's whole body. There is no overwrite. Who loses a race is told AlreadyExists,
+ *   or Unavailable (definite) by stores that refuse requests which race.
  * - `put` and `deleteMany` say in `outcome` whether a failed call may have taken effect. A read is always definite.
  * - Keys are relative, `/`-separated, at most `limits.objectKeyBytesMax` bytes; segments match [A-Za-z0-9._=-]{1,255},
  *   none is `.` or `..`, the first is neither `.tmp` nor `.meridian-bucket` (which file-backed stores keep).

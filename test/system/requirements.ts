@@ -5,6 +5,7 @@ import { cockroachdbParserMissing } from "../peers/cockroachdb-parser/cockroachd
 import { confluentMissing } from "../peers/confluent-kafka/confluent-kafka.ts"
 import { franzGoMissing } from "../peers/franz-go/franz-go.ts"
 import { containersMissing } from "../peers/containers.ts"
+import { s3ProxyMissing } from "../peers/object-stores/s3proxy.ts"
 import { postgresMissing } from "../peers/postgres/postgres.ts"
 import { packageRecordsMissing } from "./package-records.ts"
 
@@ -15,6 +16,7 @@ export type Need =
   | "franz-go"
   | "package-list"
   | "postgresql"
+  | "s3proxy"
   | "cockroachdb-url"
   | "cockroachdb-parser"
   | "containers"
@@ -56,6 +58,8 @@ export class Requirements {
         return packageRecordsMissing()
       case "postgresql":
         return postgresMissing()
+      case "s3proxy":
+        return await s3ProxyMissing()
       case "cockroachdb-url":
         return process.env["MERIDIAN_TEST_COCKROACHDB_URL"] === undefined
           ? "MERIDIAN_TEST_COCKROACHDB_URL names no CockroachDB"

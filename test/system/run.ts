@@ -24,6 +24,7 @@ import { type Cluster, startCluster } from "./harness.ts"
 import { kafkaTools } from "./kafka-tools.ts"
 import { leaders } from "./leaders.ts"
 import { messageSchema } from "./message-schema.ts"
+import { s3OnS3Proxy } from "./object-store.ts"
 import {
   bucketOutage,
   randomKills,
@@ -47,6 +48,7 @@ const tests: readonly SystemTest[] = [
   postgresStore,
   cockroachdbStore,
   cockroachdbContainer,
+  s3OnS3Proxy,
   differential,
   leaders,
   kafkajs,

@@ -30,10 +30,16 @@ export function peerCache(): string {
 
 /** Why Apache Kafka cannot be used on this machine, in one sentence; undefined when it can. */
 export async function kafkaMissing(): Promise<string | undefined> {
-  if (!isInstalled("javac", ["-version"])) return `Java is missing: install a JDK of version ${javaMajorMin} or newer`
-  const version = (await run("javac", ["-version"], { deadlineMs: 30_000 })).stdout.toString()
-  const major = Number(/javac (\d+)/.exec(version)?.[1] ?? 0)
-  if (major < javaMajorMin) return `Java ${major} is too old: install a JDK of version ${javaMajorMin} or newer`
+  return await javaMissing("javac")
+}
+
+/** Why programs of Maven Central cannot be fetched and run (`java`) or compiled against (`javac`). */
+export async function javaMissing(tool: "java" | "javac"): Promise<string | undefined> {
+  const kind = tool === "java" ? "Java" : "JDK"
+  if (!isInstalled(tool, ["-version"])) return `Java is missing: install a ${kind} of version ${javaMajorMin} or newer`
+  const { stdout, stderr } = await run(tool, ["-version"], { deadlineMs: 30_000 })
+  const major = Number(/(?:javac|version) "?(\d+)/.exec(`${stdout.toString()}${stderr}`)?.[1] ?? 0)
+  if (major < javaMajorMin) return `Java ${major} is too old: install a ${kind} of version ${javaMajorMin} or newer`
   if (!isInstalled("mvn", ["-v"])) return "Maven is missing: install Maven 3.8 or newer"
   return undefined
 }
@@ -93,7 +99,8 @@ function hash(files: readonly string[]): string {
   return digest.digest("hex").slice(0, 12)
 }
 
-async function cached(name: string, make: (target: string) => Promise<void>): Promise<string> {
+/** A folder of the cache by its name, made by `make` where it is not there yet. */
+export async function cached(name: string, make: (target: string) => Promise<void>): Promise<string> {
   const folder = join(peerCache(), name)
   if (existsSync(folder)) return folder
   const aside = mkdtempSync(`${folder}.`)

@@ -54,7 +54,7 @@ const PUT_CASES: ReadonlyArray<Case> = [
   [failure("XMinioStorageFull", 507), "StorageFull", "definite", /room/],
   [failure("ObjectParentIsFile", 409), "InvalidRequest", "definite", /directory of another/],
   [failure("EntityTooLarge", 400), "InvalidRequest", "definite", undefined],
-  [failure("SomethingNew", 400), "InvalidRequest", "definite", /endpoint/],
+  [failure("SomethingNew", 400), "Unavailable", "definite", /endpoint/],
   [failure("SomethingNew", 500), "Unavailable", "indefinite", /trouble/],
   [failure("SyntaxError", 200), "Unavailable", "indefinite", /no answer of S3/],
   [failure("404", 404), "Unavailable", "definite", /endpoint/],
