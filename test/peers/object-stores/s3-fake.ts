@@ -47,8 +47,9 @@ export interface S3Fake {
 export interface S3FakeSettings {
   /** Who may not do what; answered AccessDenied. */
   isDenied: (operation: S3Operation, key: string) => boolean
-  /** Seconds that its clock is ahead. */
   clockAheadMs: number
+  /** As stores do that do not know conditional writes: takes `If-None-Match` for any header, and overwrites. */
+  ignoresConditions: boolean
   /** Buckets that are in another region. */
   readonly elsewhere: Map<string, string>
 }
@@ -106,7 +107,7 @@ export async function startS3Fake(options: S3FakeOptions): Promise<S3Fake> {
     sessionsMade: 0,
     faults: new HttpFaultPlan(),
     requests: [],
-    settings: { isDenied: () => false, clockAheadMs: 0, elsewhere: new Map() }
+    settings: { isDenied: () => false, clockAheadMs: 0, ignoresConditions: false, elsewhere: new Map() }
   }
   let connections = 0
   const server = createServer({ keepAliveTimeout: 60_000, noDelay: true }, (request, response) => {
@@ -208,7 +209,7 @@ async function answerOf(state: State, call: Call, body: Buffer): Promise<Answer>
   }
   switch (call.operation) {
     case "put":
-      return await put(call, body)
+      return await put(state.settings, call, body)
     case "get":
     case "head":
       return get(call)
@@ -221,7 +222,7 @@ async function answerOf(state: State, call: Call, body: Buffer): Promise<Answer>
   }
 }
 
-async function put({ bucket, key, request }: Call, body: Buffer): Promise<Answer> {
+async function put(settings: S3FakeSettings, { bucket, key, request }: Call, body: Buffer): Promise<Answer> {
   const { headers } = request
   if (headers["transfer-encoding"] !== undefined || headers["content-encoding"] !== undefined) {
     return error(501, "NotImplemented")
@@ -234,7 +235,7 @@ async function put({ bucket, key, request }: Call, body: Buffer): Promise<Answer
   const condition = headers["if-none-match"]
   if (condition !== undefined && condition !== "*") return error(501, "NotImplemented")
   if (headers["if-match"] !== undefined) return error(501, "NotImplemented")
-  if (condition === "*") {
+  if (condition === "*" && !settings.ignoresConditions) {
     if (bucket.objects.has(key)) return error(412, "PreconditionFailed", { Condition: "If-None-Match" })
     if (bucket.storing.has(key)) return error(409, "ConditionalRequestConflict")
   }

@@ -204,7 +204,7 @@ describe("a wrong topology", () => {
   const urls: ReadonlyArray<readonly [url: string, problem: RegExp]> = [
     ["/srv/east", /^buckets\[0\]\.url: "\/srv\/east" has no scheme .*write for example file:\/\/\/absolute/],
     ["flie:///srv", /did you mean "file"/],
-    ["s3://bucket", /has no scheme that is known here \(file: or memory:\)/],
+    ["http://bucket", /has no scheme that is known here \(file: or memory: or s3: or gs: or az:\)/],
     ["file://host/srv", /names a host: write three slashes/],
     ["file:", /has no usable path/],
     ["file:///srv#1", /has no usable path/],
