@@ -9,6 +9,7 @@
  */
 import { createHash } from "node:crypto"
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http"
+import { createServer as createTlsServer } from "node:https"
 import { type AddressInfo } from "node:net"
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises"
 import { crc32c } from "#core/records/crc32c.ts"
@@ -23,9 +24,11 @@ export interface S3FakeOptions {
   readonly sessionMs?: number
   /** Keys of one list answer, at most. */
   readonly pageKeys?: number
+  /** In PEM; without it, it speaks plain HTTP. */
+  readonly tls?: { readonly key: string; readonly cert: string }
 }
 
-export type S3Operation = "put" | "get" | "head" | "list" | "delete" | "session"
+export type S3Operation = "put" | "get" | "head" | "list" | "delete" | "session" | "create"
 
 export interface S3Fake {
   readonly endpoint: string
@@ -33,7 +36,7 @@ export interface S3Fake {
   readonly secretAccessKey: string
   readonly faults: HttpFaultPlan
   /** What came, in order, once its signature was found right. */
-  readonly requests: Array<{ readonly operation: S3Operation; readonly key: string }>
+  readonly requests: Array<{ readonly operation: S3Operation; readonly key: string; readonly payload: string }>
   /** Changes how it behaves from now on. */
   readonly settings: S3FakeSettings
   /** Objects of a bucket. */
@@ -77,7 +80,7 @@ interface State extends Pick<S3Fake, "faults" | "requests" | "settings"> {
   readonly region: string
   readonly sessionMs: number
   readonly pageKeys: number
-  readonly buckets: ReadonlyMap<string, Bucket>
+  readonly buckets: Map<string, Bucket>
   readonly sessions: Map<string, { readonly secret: string; readonly token: string; readonly endsAtMs: number }>
   sessionsMade: number
 }
@@ -110,17 +113,22 @@ export async function startS3Fake(options: S3FakeOptions): Promise<S3Fake> {
     settings: { isDenied: () => false, clockAheadMs: 0, ignoresConditions: false, elsewhere: new Map() }
   }
   let connections = 0
-  const server = createServer({ keepAliveTimeout: 60_000, noDelay: true }, (request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
     // A client that goes away in mid-request is no failure of this server.
     serve(state, request, response).catch(() => response.destroy())
-  })
+  }
+  const settings = { keepAliveTimeout: 60_000, noDelay: true }
+  const server =
+    options.tls === undefined
+      ? createServer(settings, answer)
+      : createTlsServer({ ...settings, ...options.tls }, answer)
   server.on("connection", () => connections++)
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject)
     server.listen(options.port ?? 0, "127.0.0.1", resolve)
   })
   return {
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endpoint: `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     accessKeyId: ACCESS_KEY_ID,
     secretAccessKey: SECRET_ACCESS_KEY,
     faults: state.faults,
@@ -146,7 +154,7 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   if ("status" in call) return await refuse(request, response, call)
   const { operation, key } = call
   const faults = state.faults.draw(operation, key)
-  state.requests.push({ operation, key })
+  state.requests.push({ operation, key, payload: call.signature.payload })
   for (const fault of faults) if (fault.kind === "delay") await sleep(fault.ms)
   const fault = faults.at(-1)
   if (fault !== undefined && (await failedBefore(fault, request, response))) return
@@ -178,11 +186,12 @@ function callOf(state: State, request: IncomingMessage): Call | Answer {
   if (home !== undefined) {
     return { ...error(301, "PermanentRedirect", { Bucket: name }), headers: { "x-amz-bucket-region": home } }
   }
-  const bucket = state.buckets.get(name)
+  const isCreating = request.method === "PUT" && rest === "" && search === "" && !isExpress
+  const bucket = state.buckets.get(name) ?? (isCreating ? bucketOf(name) : undefined)
   if (bucket === undefined) return error(404, "NoSuchBucket", { BucketName: name })
   // The SDK writes `/bucket//key` where a directory bucket has an endpoint of its own; elsewhere "/" begins the key.
   const key = decodeURIComponent(isExpress ? rest.replace(/^\//, "") : rest)
-  const operation = isSession ? "session" : operationOf(request, key, query)
+  const operation = isSession ? "session" : isCreating ? "create" : operationOf(request, key, query)
   if (operation === undefined) return error(501, "NotImplemented")
   if (Buffer.byteLength(key) > KEY_BYTES_MAX) return error(400, "KeyTooLongError")
   if (state.settings.isDenied(operation, key)) return error(403, "AccessDenied")
@@ -219,6 +228,10 @@ async function answerOf(state: State, call: Call, body: Buffer): Promise<Answer>
       return deleteMany(state, call, body)
     case "session":
       return session(state)
+    case "create":
+      if (state.buckets.has(call.bucket.name)) return error(409, "BucketAlreadyOwnedByYou")
+      state.buckets.set(call.bucket.name, call.bucket)
+      return { status: 200 }
   }
 }
 

@@ -28,9 +28,9 @@ class World {
 
   readonly buckets: ReadonlyArray<OpenedBucket> = NAMES.map((name) => {
     const { store, counters } = InstrumentedStore.make(MemoryStore.make({ bucket: name }))
-    const list: typeof store.list = (options) => (this.failing.has(name) ? Effect.never : store.list(options))
+    const head: typeof store.head = (key) => (this.failing.has(name) ? Effect.never : store.head(key))
     return {
-      bucket: { name, region: name, zone: name, store: { ...store, list } },
+      bucket: { name, region: name, zone: name, store: { ...store, head } },
       counters,
       isOpen: () => !this.closed.has(name)
     }
@@ -226,7 +226,7 @@ describe("readiness", () => {
         yield* TestClock.adjust(limits.bucketForgivenMs + limits.bucketProbeMs)
         assert.deepStrictEqual(isHealthy(), [true, true, true])
         assert.lengthOf(events, 2)
-        second!.plan.add({ operation: "list", fault: { kind: "bucket-vanished" } })
+        second!.plan.add({ operation: "head", fault: { kind: "bucket-vanished" } })
         for (let index = 0; index < 30; index++) {
           yield* TestClock.adjust(1_000)
           yield* write

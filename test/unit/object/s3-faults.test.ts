@@ -3,8 +3,12 @@
  * Method: the adapter on the fake over real HTTP, one fault at a time; what the fake holds afterwards says whether the
  * outcome was. Hangs end by the test's clock.
  */
-import { createServer as createPlainServer } from "node:net"
-import { type AddressInfo } from "node:net"
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { type AddressInfo, createServer as createPlainServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { getCACertificates, setDefaultCACertificates } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Result, type Scope } from "effect"
 import { TestClock } from "effect/testing"
@@ -62,6 +66,20 @@ const requested = (fake: S3Fake, operation: string, count: number): Effect.Effec
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
   })
+
+/** For 127.0.0.1, signed by itself. */
+const certificate = (): { readonly key: string; readonly cert: string } => {
+  const directory = mkdtempSync(join(tmpdir(), "meridian-tls-"))
+  try {
+    const [key, cert] = [join(directory, "key.pem"), join(directory, "cert.pem")]
+    const flags = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    flags.push("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert)
+    execFileSync("openssl", flags, { stdio: "pipe" })
+    return { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") }
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
 
 const closed: HttpFault = { kind: "cut", when: "before" }
 
@@ -397,6 +415,29 @@ describe("opening", () => {
     })
   )
 
+  it.effect(
+    "over TLS whose authority is not known: says which variable names it; known, bodies are not signed twice",
+    () =>
+      Effect.gen(function* () {
+        const { key, cert } = certificate()
+        const fake = yield* startFake({ tls: { key, cert } })
+        const error = yield* Effect.flip(open(fake))
+        assertError(error, "Unavailable", "definite", /DEPTH_ZERO_SELF_SIGNED_CERT.*NODE_EXTRA_CA_CERTS/)
+        const before = getCACertificates("default")
+        yield* Effect.acquireRelease(
+          Effect.sync(() => setDefaultCACertificates([...before, cert])),
+          () => Effect.sync(() => setDefaultCACertificates(before))
+        )
+        const store = yield* open(fake)
+        yield* store.put("k", [BODY])
+        assert.deepStrictEqual((yield* store.get("k")).bytes, BODY)
+        const put = fake.requests.find(({ operation }) => operation === "put")
+        assert.strictEqual(put?.payload, "UNSIGNED-PAYLOAD")
+        fake.faults.add({ operation: "put", fault: { kind: "cut", when: "after" } })
+        assertError(yield* Effect.flip(store.put("other", [BODY])), "Unavailable", "indefinite")
+      })
+  )
+
   it.effect("of a server that speaks no HTTP is Unavailable", () =>
     Effect.gen(function* () {
       const server = yield* Effect.acquireRelease(
@@ -473,6 +514,14 @@ describe("connections", () => {
         Effect.forEach(Array.from({ length: 200 }), (_, index) => store.put(`k${round}-${index}`, [BODY]), {
           concurrency: "unbounded"
         })
+      for (let index = 0; index < 20; index++) {
+        yield* store.put(`one-${index}`, [BODY])
+        yield* store.get(`one-${index}`)
+        yield* store.get(`one-${index}`, { last: 3 })
+        yield* store.list({ prefix: "one", limit: 100 })
+        yield* Effect.flip(store.get("missing"))
+      }
+      assert.strictEqual(fake.connections(), 1)
       yield* puts(1)
       yield* puts(2)
       assert.isAtMost(fake.connections(), limits.storeSocketsMax)
