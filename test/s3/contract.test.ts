@@ -31,7 +31,7 @@ if (endpoint === undefined) {
 
   objectStoreContract({
     name: "S3 on a server",
-    nestedKeys: "allowed",
+    nestedKeys: "failing",
     conflictsWhenRacing: true,
     make: Effect.suspend(() =>
       s3.make({
