@@ -162,6 +162,8 @@ export const limits = {
    */
   storeCallMs: 15_000,
   storeCallMsPerMiB: 400,
+  /** Memory of joined bodies that is kept for the next ones, of all buckets of object stores together. */
+  joinedBytesKept: 64 * MiB,
   /** Answers of one list call (up to 1,000 keys each) that may hold none of the keys that were asked for. */
   storeListPagesMax: 200,
   /** S3 Express: a session lasts 300 s; a new one is asked for at a third, and an old one no longer used from here on. */

@@ -2,6 +2,7 @@
 // Method: the bytes and their identity, seen through several borrowers.
 import { assert, describe, it } from "vitest"
 import { base64OfCrc, joinBody } from "#backends/object/joined-body.ts"
+import { limits } from "#core/model/limits.ts"
 import { crc32cOf } from "#core/records/crc32c.ts"
 
 const chunks = () => [Buffer.from("abc"), new Uint8Array([100]), Buffer.alloc(0), Buffer.from("ef")]
@@ -35,5 +36,34 @@ describe("a joined body", () => {
     assert.strictEqual(joinBody([only]).bytes.buffer, only.buffer)
     assert.strictEqual(joinBody([only]).bytes.toString(), "abc")
     assert.strictEqual(joinBody([]).bytes.length, 0)
+  })
+
+  it("of a large one is joined in memory that an earlier one gave back, but never in one that is still borrowed", () => {
+    const large = (fill: number) => Array.from({ length: 16 }, () => Buffer.alloc(65_536, fill))
+    const first = joinBody(large(1))
+    const second = joinBody(large(2))
+    assert.notStrictEqual(first.bytes.buffer, second.bytes.buffer)
+    first.release()
+    const third = joinBody(large(3))
+    assert.strictEqual(third.bytes.buffer, first.bytes.buffer)
+    assert.isTrue(second.bytes.every((byte) => byte === 2))
+    assert.isTrue(third.bytes.every((byte) => byte === 3))
+    const fourth = joinBody(large(4))
+    assert.notInclude([second.bytes.buffer, third.bytes.buffer], fourth.bytes.buffer)
+  })
+
+  it("keeps bounded memory", () => {
+    const one = Buffer.alloc(1024 * 1024)
+    const bodies = Array.from({ length: 40 }, () => joinBody([one, one, one, one]))
+    const memory = new Set(bodies.map((body) => body.bytes.buffer))
+    for (const body of bodies) body.release()
+    const again = Array.from({ length: 40 }, () => joinBody([one, one, one, one]))
+    const kept = again.filter((body) => memory.has(body.bytes.buffer))
+    assert.isAbove(kept.length, 0)
+    assert.isAtMost(
+      kept.reduce((bytes, body) => bytes + body.bytes.buffer.byteLength, 0),
+      limits.joinedBytesKept
+    )
+    for (const body of again) body.release()
   })
 })
