@@ -114,6 +114,7 @@ export async function startS3Fake(options: S3FakeOptions): Promise<S3Fake> {
   }
   let connections = 0
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    response.setHeader("date", new Date(Date.now() + state.settings.clockAheadMs).toUTCString())
     // A client that goes away in mid-request is no failure of this server.
     serve(state, request, response).catch(() => response.destroy())
   }

@@ -282,6 +282,20 @@ describe("a get", () => {
   )
 })
 
+describe("a clock that is wrong", () => {
+  it.effect("fails one call, which may be repeated, and says so; then the SDK has corrected its own", () =>
+    Effect.gen(function* () {
+      const fake = yield* startFake()
+      const store = yield* open(fake)
+      fake.settings.clockAheadMs = 3_600_000
+      const error = yield* Effect.flip(store.put("k", [BODY]))
+      assertError(error, "Unavailable", "definite", /RequestTimeTooSkewed.*synchronise/)
+      assert.isTrue(error.isRetryable)
+      yield* store.put("k", [BODY])
+    })
+  )
+})
+
 describe("a delete", () => {
   it.effect("of keys that one may not delete names the first of them, and is indefinite: others are gone", () =>
     Effect.gen(function* () {
