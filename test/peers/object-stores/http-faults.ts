@@ -14,6 +14,8 @@ export type HttpFault =
   | { readonly kind: "cut"; readonly when: "before" | "after" }
   /** Ends the connection when so many bytes of the request's body came; nothing took effect. */
   | { readonly kind: "cut-body"; readonly afterBytes: number }
+  /** Flips all bits of one byte of the request's body on its way. */
+  | { readonly kind: "corrupt-request"; readonly byteIndex: number }
   /** An error, before or after the request took effect. */
   | {
       readonly kind: "answer"

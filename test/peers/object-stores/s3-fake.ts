@@ -53,6 +53,8 @@ export interface S3FakeSettings {
   clockAheadMs: number
   /** As stores do that do not know conditional writes: takes `If-None-Match` for any header, and overwrites. */
   ignoresConditions: boolean
+  /** Lists in no order, as some stores do, of plain buckets too. */
+  listsUnordered: boolean
   /** Buckets that are in another region. */
   readonly elsewhere: Map<string, string>
 }
@@ -110,7 +112,13 @@ export async function startS3Fake(options: S3FakeOptions): Promise<S3Fake> {
     sessionsMade: 0,
     faults: new HttpFaultPlan(),
     requests: [],
-    settings: { isDenied: () => false, clockAheadMs: 0, ignoresConditions: false, elsewhere: new Map() }
+    settings: {
+      isDenied: () => false,
+      clockAheadMs: 0,
+      ignoresConditions: false,
+      listsUnordered: false,
+      elsewhere: new Map()
+    }
   }
   let connections = 0
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
@@ -301,7 +309,8 @@ function list(state: State, { bucket, query }: Call): Answer {
     return error(400, "InvalidRequest")
   }
   const maxKeys = Math.min(Number(query.get("max-keys") ?? LIST_KEYS_MAX), LIST_KEYS_MAX, state.pageKeys)
-  const orderOf = (key: string): string => (bucket.isExpress ? `${sha256(Buffer.from(key))}${key}` : key)
+  const isUnordered = bucket.isExpress || state.settings.listsUnordered
+  const orderOf = (key: string): string => (isUnordered ? `${sha256(Buffer.from(key))}${key}` : key)
   const token = query.get("continuation-token")
   const from = token === null ? "" : Buffer.from(token, "base64url").toString()
   const keys = [...bucket.objects.keys()]
@@ -429,7 +438,9 @@ async function bodyOf(request: IncomingMessage, fault: HttpFault | undefined): P
       throw new Error("cut")
     }
   }
-  return Buffer.concat(pieces)
+  const body = Buffer.concat(pieces)
+  if (fault?.kind === "corrupt-request" && length > 0) body[fault.byteIndex % length]! ^= 0xff
+  return body
 }
 
 /** Reads the body first: who answers earlier and closes resets the connection under the client's hands. */

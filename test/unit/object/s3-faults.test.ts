@@ -262,6 +262,15 @@ describe("a get", () => {
     )
   }
 
+  it.effect("of an object that is too large for one read is refused before memory is taken", () =>
+    Effect.gen(function* () {
+      const { fake, store } = yield* filled
+      const length = String(limits.objectBytesMax + 1)
+      fake.faults.add({ operation: "get", times: 1, fault: { kind: "headers", headers: { "content-length": length } } })
+      assertError(yield* Effect.flip(store.get("k")), "InvalidRequest", "definite", /at most/)
+    })
+  )
+
   it.effect("takes an object without a checksum, as older stores keep them", () =>
     Effect.gen(function* () {
       const { fake, store } = yield* filled
@@ -331,6 +340,16 @@ describe("a list", () => {
       for (const key of ["z1", "z2", "z3"]) yield* store.put(key, [BODY])
       const keys = (yield* store.list({ prefix: "", limit: 10 })).map(({ key }) => key)
       assert.deepStrictEqual(keys, ["z1", "z2", "z3"])
+    })
+  )
+
+  it.effect("that has no order is Corrupt: nobody could go on after a key", () =>
+    Effect.gen(function* () {
+      const fake = yield* startFake()
+      const store = yield* open(fake)
+      for (let index = 0; index < 20; index++) yield* store.put(`k${index}`, [BODY])
+      fake.settings.listsUnordered = true
+      assertError(yield* Effect.flip(store.list({ prefix: "", limit: 20 })), "Corrupt", "definite", /out of order/)
     })
   )
 
