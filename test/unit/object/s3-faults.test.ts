@@ -266,8 +266,16 @@ describe("a get", () => {
     Effect.gen(function* () {
       const { fake, store } = yield* filled
       const length = String(limits.objectBytesMax + 1)
-      fake.faults.add({ operation: "get", times: 1, fault: { kind: "headers", headers: { "content-length": length } } })
-      assertError(yield* Effect.flip(store.get("k")), "InvalidRequest", "definite", /at most/)
+      const remove = fake.faults.add({
+        operation: "get",
+        fault: { kind: "headers", headers: { "content-length": length } }
+      })
+      // Were their connections kept, none would be left in the end.
+      for (let round = 0; round <= limits.storeSocketsMax; round++) {
+        assertError(yield* Effect.flip(store.get("k")), "InvalidRequest", "definite", /at most/)
+      }
+      remove()
+      assert.deepStrictEqual((yield* store.get("k")).bytes, BODY)
     })
   )
 
@@ -466,6 +474,9 @@ describe("opening", () => {
         assert.deepStrictEqual((yield* store.get("k")).bytes, BODY)
         const put = fake.requests.find(({ operation }) => operation === "put")
         assert.strictEqual(put?.payload, "UNSIGNED-PAYLOAD")
+        fake.faults.add({ operation: "put", times: 1, fault: { kind: "corrupt-request", byteIndex: 5 } })
+        assertError(yield* Effect.flip(store.put("damaged", [BODY])), "Unavailable", "definite", /BadDigest/)
+        assert.isFalse(fake.objects(PLAIN).has("p/damaged"))
         fake.faults.add({ operation: "put", fault: { kind: "cut", when: "after" } })
         assertError(yield* Effect.flip(store.put("other", [BODY])), "Unavailable", "indefinite")
       })
