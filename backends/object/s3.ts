@@ -53,20 +53,25 @@ export type S3BucketLocation = {
  * Opens the bucket: fails where it does not answer a read, with the reason and the fix. The key need not be there.
  */
 export const make = (options: S3Options): Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const bucket = yield* Effect.acquireRelease(
-      Effect.sync(() => openBucket(options)),
-      (opened) =>
-        Effect.sync(() => {
-          opened.isClosed = true
-          opened.client.destroy()
-        })
-    )
-    const store = storeOf(bucket)
-    yield* Effect.catch(store.head(PROBE_KEY), (error) =>
-      error.reason === "NotFound" ? Effect.void : Effect.fail(error)
-    )
-    return store
+  // Who waits for a bucket that does not answer may give up. What failed to open leaves nothing in the scope.
+  Effect.map(Effect.acquireRelease(openAnswering(options), closeBucket, { interruptible: true }), storeOf)
+
+const openAnswering = (options: S3Options): Effect.Effect<S3Bucket, ObjectStoreError> =>
+  Effect.suspend(() => {
+    const bucket = openBucket(options)
+    return storeOf(bucket)
+      .head(PROBE_KEY)
+      .pipe(
+        Effect.catch((error) => (error.reason === "NotFound" ? Effect.void : Effect.fail(error))),
+        Effect.as(bucket),
+        Effect.onError(() => closeBucket(bucket))
+      )
+  })
+
+const closeBucket = (bucket: S3Bucket): Effect.Effect<void> =>
+  Effect.sync(() => {
+    bucket.isClosed = true
+    bucket.client.destroy()
   })
 
 /** Nothing has this key. */

@@ -41,7 +41,9 @@ export interface S3Fake {
   readonly settings: S3FakeSettings
   /** Objects of a bucket. */
   readonly objects: (bucket: string) => Map<string, StoredObject>
+  /** Made to it so far, and those that are open now. */
   readonly connections: () => number
+  readonly connectionsOpen: () => number
   /** Sessions that were given out are not known any more. */
   readonly forgetSessions: () => void
   readonly stop: () => Promise<void>
@@ -131,7 +133,12 @@ export async function startS3Fake(options: S3FakeOptions): Promise<S3Fake> {
     options.tls === undefined
       ? createServer(settings, answer)
       : createTlsServer({ ...settings, ...options.tls }, answer)
-  server.on("connection", () => connections++)
+  let connectionsOpen = 0
+  server.on("connection", (socket) => {
+    connections++
+    connectionsOpen++
+    socket.once("close", () => connectionsOpen--)
+  })
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject)
     server.listen(options.port ?? 0, "127.0.0.1", resolve)
@@ -145,6 +152,7 @@ export async function startS3Fake(options: S3FakeOptions): Promise<S3Fake> {
     settings: state.settings,
     objects: (bucket) => state.buckets.get(bucket)!.objects,
     connections: () => connections,
+    connectionsOpen: () => connectionsOpen,
     forgetSessions: () => state.sessions.clear(),
     stop: async () => {
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()))

@@ -588,6 +588,25 @@ describe("connections", () => {
     })
   )
 
+  it.effect(
+    "of a bucket that could not be opened, or given up, end at once: it is tried again and again in one scope",
+    () =>
+      Effect.gen(function* () {
+        const fake = yield* startFake()
+        fake.settings.isDenied = () => true
+        for (let attempt = 0; attempt < 5; attempt++) yield* Effect.flip(open(fake))
+        fake.settings.isDenied = () => false
+        fake.faults.add({ operation: "get", fault: { kind: "hang", when: "before" } })
+        const fiber = yield* Effect.forkChild(open(fake), { startImmediately: true })
+        yield* requested(fake, "get", 1)
+        yield* Fiber.interrupt(fiber)
+        yield* Effect.promise(async () => {
+          while (fake.connectionsOpen() > 0) await new Promise((resolve) => setTimeout(resolve, 1))
+        })
+        assert.isAbove(fake.connections(), 5)
+      })
+  )
+
   it.effect("end with the store's scope, and what is asked then is refused", () =>
     Effect.gen(function* () {
       const fake = yield* startFake()
