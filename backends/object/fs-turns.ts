@@ -6,6 +6,7 @@
  * threads to the others, or a quorum of directories would stop with its weakest member. A turn is given back when the
  * last system call has returned, not when the caller gives up.
  *
+ * Buckets of object stores take turns as well: for their connections, and until a call has really ended.
  * Those who wait are bounded too; one who gives up while waiting leaves the queue at once.
  */
 import { limits } from "#core/model/limits.ts"

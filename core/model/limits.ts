@@ -186,7 +186,7 @@ export const limits = {
   directoryAnswersHeldMs: 1,
   /** After a bucket's thread has ended by itself, none is started for so long. */
   directoryThreadRestartMs: 1_000,
-  /** Calls of one directory-backed bucket that wait for their turn; more are refused. */
+  /** Calls of one bucket, of a directory or an object store, that wait for their turn; more are refused. */
   directoryCallsWaiting: 256,
   /** Attempts of one put to give its file the final name, while others remove the directories that it needs. */
   directoryLinkAttemptsMax: 5,
@@ -486,6 +486,7 @@ assert(
   limits.storeCallMs + (limits.segmentBytesMax / MiB) * limits.storeCallMsPerMiB < limits.putStuckMs,
   "a put to an object store ends by itself before its slot is taken away"
 )
+assert(limits.expressSessionRenewMs < limits.expressSessionMs / 2, "a session is renewed long before it ends")
 assert(limits.storeConnectMs < limits.putTimeoutMs, "a store that is not there fails a put before its deadline")
 assert(limits.bucketPrefixBytesMax + limits.objectKeyBytesMax <= 1_024, "S3, GCS and Azure take keys of 1,024 bytes")
 assert(limits.segmentBytesMax <= limits.objectBytesMax, "a segment must fit into an object")
