@@ -14,9 +14,11 @@ export interface ObjectStoreContract {
   readonly name: string
   /** An empty store of its own for each test. */
   readonly make: Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope>
+  /** `none`: a key may also be a "directory" of others, as in the clouds' stores. Refused where it is left out. */
+  readonly directories?: "refused" | "none"
 }
 
-export const objectStoreContract = ({ name, make }: ObjectStoreContract): void => {
+export const objectStoreContract = ({ name, make, directories = "refused" }: ObjectStoreContract): void => {
   describe(`object store contract: ${name}`, () => {
     invalidRequests(make)
     absence(make)
@@ -25,6 +27,8 @@ export const objectStoreContract = ({ name, make }: ObjectStoreContract): void =
     listing(make)
     deleting(make)
     interrupting(make)
+    if (directories === "refused") refusingDirectories(make)
+    else withoutDirectories(make)
   })
 }
 
@@ -166,18 +170,6 @@ const absence = (make: Make): void => {
         assertReason(yield* Effect.flip(store.get(key, { last: 5 })), "NotFound")
         assertReason(yield* Effect.flip(store.head(key)), "NotFound")
       }
-    })
-  )
-
-  it.effect("refuses a key that is a directory of another, and one below an object", () =>
-    Effect.gen(function* () {
-      const store = yield* make
-      yield* store.put("d/e/f", [bytesOf("x")])
-      for (const key of ["d", "d/e", "d/e/f/g"]) {
-        assertReason(yield* Effect.flip(store.put(key, [bytesOf("y")])), "InvalidRequest")
-      }
-      const keys = (yield* store.list({ prefix: "", limit: 10 })).map((head) => head.key)
-      assert.deepStrictEqual(keys, ["d/e/f"])
     })
   )
 }
@@ -447,19 +439,6 @@ const deleting = (make: Make): void => {
     })
   )
 
-  it.effect("takes a key where a directory was, once the last key below it is deleted", () =>
-    Effect.gen(function* () {
-      const store = yield* make
-      yield* store.put("a/b/c", [bytesOf("1")])
-      yield* store.put("a/b/d", [bytesOf("2")])
-      yield* store.deleteMany(["a/b/c"])
-      assertReason(yield* Effect.flip(store.put("a", [bytesOf("3")])), "InvalidRequest")
-      yield* store.deleteMany(["a/b/d"])
-      yield* store.put("a", [bytesOf("4")])
-      assert.deepStrictEqual(yield* store.list({ prefix: "", limit: 5 }), [{ key: "a", objectBytes: 1 }])
-    })
-  )
-
   it.effect("takes a deleted key again", () =>
     Effect.gen(function* () {
       const store = yield* make
@@ -479,6 +458,47 @@ const deleting = (make: Make): void => {
       )
       yield* Effect.all([churn, puts], { concurrency: "unbounded" })
       assert.strictEqual((yield* store.list({ prefix: "d/e/", limit: 100 })).length, 40)
+    })
+  )
+}
+
+const refusingDirectories = (make: Make): void => {
+  it.effect("refuses a key that is a directory of another, and one below an object", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("d/e/f", [bytesOf("x")])
+      for (const key of ["d", "d/e", "d/e/f/g"]) {
+        assertReason(yield* Effect.flip(store.put(key, [bytesOf("y")])), "InvalidRequest")
+      }
+      const keys = (yield* store.list({ prefix: "", limit: 10 })).map((head) => head.key)
+      assert.deepStrictEqual(keys, ["d/e/f"])
+    })
+  )
+
+  it.effect("takes a key where a directory was, once the last key below it is deleted", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("a/b/c", [bytesOf("1")])
+      yield* store.put("a/b/d", [bytesOf("2")])
+      yield* store.deleteMany(["a/b/c"])
+      assertReason(yield* Effect.flip(store.put("a", [bytesOf("3")])), "InvalidRequest")
+      yield* store.deleteMany(["a/b/d"])
+      yield* store.put("a", [bytesOf("4")])
+      assert.deepStrictEqual(yield* store.list({ prefix: "", limit: 5 }), [{ key: "a", objectBytes: 1 }])
+    })
+  )
+}
+
+const withoutDirectories = (make: Make): void => {
+  it.effect("takes a key that is a directory of another, and one below an object: each is its own", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      for (const key of ["d/e/f", "d", "d/e", "d/e/f/g"]) yield* store.put(key, [bytesOf(key)])
+      const keys = (yield* store.list({ prefix: "", limit: 10 })).map((head) => head.key)
+      assert.deepStrictEqual(keys, ["d", "d/e", "d/e/f", "d/e/f/g"])
+      yield* store.deleteMany(["d/e"])
+      assert.strictEqual((yield* store.get("d/e/f")).bytes.toString(), "d/e/f")
+      assertReason(yield* Effect.flip(store.head("d/e")), "NotFound")
     })
   )
 }
