@@ -6,28 +6,9 @@
  */
 import { Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
-import { ObjectStoreError, type ObjectStoreReason } from "#core/ports/object-store.ts"
-import { type StoreFailure } from "./http-fault.ts"
-import { type ObjectOperation } from "./request-check.ts"
-
-/** A failure of the store, with the key that it concerns where that is not the call's. */
-export class CloudFault extends Error {
-  override readonly name = "CloudFault"
-  readonly failure: StoreFailure
-  readonly key: string | undefined
-
-  constructor(failure: StoreFailure, key?: string) {
-    super(failure.text)
-    this.failure = failure
-    this.key = key
-  }
-}
-
-export const cloudFault = (
-  reason: ObjectStoreReason,
-  text: string,
-  outcome: StoreFailure["outcome"] = "definite"
-): CloudFault => new CloudFault({ reason, outcome, text })
+import { type ObjectHead, ObjectStoreError } from "#core/ports/object-store.ts"
+import { CloudFault, cloudFault } from "./http-fault.ts"
+import { type ObjectOperation, keyFault } from "./request-check.ts"
 
 export interface CloudCall {
   readonly operation: ObjectOperation
@@ -113,3 +94,50 @@ export const inTime = <A>(promise: Promise<A>, signal: AbortSignal, refuse: (why
       (error: unknown) => end(() => reject(error as Error))()
     )
   })
+
+/** What is wrong with what stands before all keys of a bucket. */
+export const prefixFault = (prefix: string): string | undefined => {
+  if (prefix === "") return undefined
+  const fault = prefix.endsWith("/") ? keyFault(prefix.slice(0, -1)) : 'it must end in "/"'
+  return fault === undefined ? undefined : `prefix "${prefix}": ${fault}`
+}
+
+/**
+ * Where the names after a name begin, for stores that list from a name on, that one included. "-" is the first character
+ * that keys have (request-check.ts), so no key lies between the two; a zero byte would do too, but is none of XML's.
+ */
+export const successorOf = (name: string): string => `${name}-`
+
+/**
+ * Reads pages until there are enough keys. A page may be shorter than asked, and even empty, while there is more. Keys out
+ * of order would make readers miss some, and are refused.
+ */
+export const listPages = async (
+  request: { readonly after?: string; readonly limit: number },
+  read: (
+    token: string | undefined,
+    leftMax: number
+  ) => Promise<{ readonly heads: ReadonlyArray<ObjectHead>; readonly token: string | undefined }>
+): Promise<ReadonlyArray<ObjectHead>> => {
+  const { after, limit } = request
+  const heads: Array<ObjectHead> = []
+  let token: string | undefined
+  let last = after
+  for (let pages = 0; pages < limits.cloudListPagesMax; pages++) {
+    const page = await read(token, limit - heads.length)
+    for (const head of page.heads) {
+      if (heads.length === limit) return heads
+      if (last !== undefined && head.key <= last) throw cloudFault("InvalidRequest", outOfOrder(last, head.key))
+      if (!Number.isSafeInteger(head.objectBytes)) throw cloudFault("Unavailable", `list gave no size of ${head.key}`)
+      heads.push(head)
+      last = head.key
+    }
+    token = page.token
+    if (token === undefined || heads.length === limit) return heads
+  }
+  if (heads.length === 0) throw cloudFault("Unavailable", `list: ${limits.cloudListPagesMax} pages held no key`)
+  return heads
+}
+
+const outOfOrder = (last: string, key: string): string =>
+  `the store lists ${key} after ${last}, not in order of bytes: use one without hierarchical namespace`

@@ -6,7 +6,7 @@
  * some 300 ms and 30 MiB. Tokens are kept and renewed by the SDK; one that is being fetched is fetched once for all.
  */
 import { failureOfToken } from "./gcs-error.ts"
-import { CloudFault } from "./cloud-call.ts"
+import { CloudFault } from "./http-fault.ts"
 
 /** The headers that authorize one request. Rejects with CloudFault. */
 export type Authorize = () => Promise<Readonly<Record<string, string>>>

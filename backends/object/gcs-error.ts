@@ -78,7 +78,9 @@ const fixOf = (refusal: GcsRefusal): string | undefined => {
   if (code in FIX_BY_CODE) return FIX_BY_CODE[code]
   switch (status) {
     case 401:
-      return skewOf(refusal) ?? "the credentials are missing, wrong or expired: renew them (Application Default Credentials)"
+      return (
+        skewOf(refusal) ?? "the credentials are missing, wrong or expired: renew them (Application Default Credentials)"
+      )
     case 403:
       return (
         skewOf(refusal) ??

@@ -61,16 +61,6 @@ export const rangeHeader = (range: ByteRange): string => {
   return Number.isSafeInteger(last) ? `bytes=${range.offset}-${last}` : `bytes=${range.offset}-`
 }
 
-/** Of `Content-Range: bytes 5-9/10`, or `bytes *​/10` where no byte was in the range. */
-export const parseContentRange = (
-  text: string | undefined
-): { readonly offset: number; readonly end: number; readonly objectBytes: number } | undefined => {
-  const [, offset, last, total] = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(text ?? "") ?? []
-  if (offset === undefined || last === undefined || total === undefined) return undefined
-  const range = { offset: Number(offset), end: Number(last) + 1, objectBytes: Number(total) }
-  return range.offset < range.end && range.end <= range.objectBytes ? range : undefined
-}
-
 /** Of `x-goog-hash: crc32c=…,md5=…`; undefined where there is none. */
 export const crcOfHashes = (text: string | undefined): number | undefined => {
   const [, encoded] = /(?:^|,)\s*crc32c=([A-Za-z0-9+/]{6}==)/.exec(text ?? "") ?? []

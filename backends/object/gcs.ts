@@ -21,13 +21,13 @@ import {
 } from "#core/ports/object-store.ts"
 import { crc32c } from "#core/records/crc32c.ts"
 import { bytesOf } from "./chunk-bytes.ts"
-import { cloudCall, CloudFault, cloudFault, deleteEach, inTime } from "./cloud-call.ts"
+import { cloudCall, deleteEach, inTime, listPages, prefixFault, successorOf } from "./cloud-call.ts"
+import { partOf, wholeOf } from "./cloud-range.ts"
 import { type Authorize, anonymous, defaultCredentials } from "./gcs-credentials.ts"
 import { failureOfGcs } from "./gcs-error.ts"
 import * as requests from "./gcs-requests.ts"
 import { type HttpAnswer, HttpConnections, type HttpConnectionsOptions, type HttpRequest } from "./http-exchange.ts"
-import { failureOfFault, HttpFault } from "./http-fault.ts"
-import { resolveRange } from "./object-range.ts"
+import { CloudFault, cloudFault, failureOfFault, HttpFault } from "./http-fault.ts"
 import {
   type ObjectOperation,
   deleteFault,
@@ -69,18 +69,49 @@ export const make = (options: GcsStoreOptions): Effect.Effect<ObjectStore, Objec
     return Effect.acquireRelease(
       Effect.sync(() => new GcsBucket(options, endpoint)),
       (gcs) => Effect.sync(() => gcs.close())
-    ).pipe(Effect.tap((gcs) => gcs.look), Effect.map(storeOf))
+    ).pipe(
+      Effect.tap((gcs) => gcs.look),
+      Effect.map(storeOf)
+    )
   })
 
 const storeOf = (gcs: GcsBucket): ObjectStore => ({
   bucket: gcs.bucket,
-  put: (key, chunks) => gcs.call("put", key, () => putFault(key, chunks), (signal) => gcs.put(key, chunks, signal)),
-  get: (key, range) => gcs.call("get", key, () => getFault(key, range), (signal) => gcs.get(key, range, signal)),
-  head: (key) => gcs.call("head", key, () => keyFault(key), (signal) => gcs.head(key, signal)),
+  put: (key, chunks) =>
+    gcs.call(
+      "put",
+      key,
+      () => putFault(key, chunks),
+      (signal) => gcs.put(key, chunks, signal)
+    ),
+  get: (key, range) =>
+    gcs.call(
+      "get",
+      key,
+      () => getFault(key, range),
+      (signal) => gcs.get(key, range, signal)
+    ),
+  head: (key) =>
+    gcs.call(
+      "head",
+      key,
+      () => keyFault(key),
+      (signal) => gcs.head(key, signal)
+    ),
   list: (request) =>
-    gcs.call("list", request.prefix, () => listFault(request), (signal) => gcs.list(request, signal)),
+    gcs.call(
+      "list",
+      request.prefix,
+      () => listFault(request),
+      (signal) => gcs.list(request, signal)
+    ),
   deleteMany: (keys) =>
-    gcs.call("delete", keys[0] ?? "", () => deleteFault(keys), (signal) => gcs.deleteMany(keys, signal))
+    gcs.call(
+      "delete",
+      keys[0] ?? "",
+      () => deleteFault(keys),
+      (signal) => gcs.deleteMany(keys, signal)
+    )
 })
 
 type Sending = Pick<HttpRequest, "method" | "path"> & Partial<HttpRequest>
@@ -160,7 +191,9 @@ class GcsBucket {
       answerBytesMax: range === undefined ? limits.objectBytesMax : Math.max(expected, limits.cloudAnswerBytesMax),
       answerBytesExpected: expected
     })
-    return answer.status === 206 ? partOf(answer, range) : wholeOf(answer, range)
+    return answer.status === 206
+      ? partOf(answer.body, answer.headers["content-range"], range)
+      : wholeOf(checked(answer), range)
   }
 
   async head(key: string, signal: AbortSignal): Promise<ObjectHead> {
@@ -173,25 +206,13 @@ class GcsBucket {
     return { key, objectBytes: object.objectBytes }
   }
 
-  /** A page may be shorter than asked, and even empty, while there is more. */
-  async list(
+  list(
     request: { readonly prefix: string; readonly after?: string; readonly limit: number },
     signal: AbortSignal
   ): Promise<ReadonlyArray<ObjectHead>> {
-    const { prefix, after, limit } = request
-    const heads: Array<ObjectHead> = []
-    let token: string | undefined
-    for (let pages = 0; pages < limits.cloudListPagesMax; pages++) {
-      // The least name after it: names have no zero bytes, so nothing lies between.
-      const from = after === undefined ? undefined : `${this.#name(after)}\0`
-      const place = { prefix: this.#name(prefix), from, limit: limit - heads.length, token }
-      const page = await this.#page(place, signal)
-      heads.push(...page.heads.slice(0, limit - heads.length))
-      token = page.token
-      if (token === undefined || heads.length === limit) return heads
-    }
-    if (heads.length === 0) throw cloudFault("Unavailable", `list: ${limits.cloudListPagesMax} pages held no key`)
-    return heads
+    const { prefix, after } = request
+    const from = after === undefined ? undefined : this.#name(successorOf(after))
+    return listPages(request, (token, limit) => this.#page({ prefix: this.#name(prefix), from, limit, token }, signal))
   }
 
   async deleteMany(keys: ReadonlyArray<string>, signal: AbortSignal): Promise<void> {
@@ -263,8 +284,8 @@ const endpointOf = ({ bucket, prefix, endpoint }: GcsLocation): URL | string => 
   if (!/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/.test(bucket)) {
     return `"${bucket}" is no name of a bucket: 3 to 222 of a-z, 0-9, ".", "_", "-", letters or digits at both ends`
   }
-  const fault = prefix === "" ? undefined : prefix.endsWith("/") ? keyFault(prefix.slice(0, -1)) : `it must end in "/"`
-  if (fault !== undefined) return `prefix "${prefix}": ${fault}`
+  const fault = prefixFault(prefix)
+  if (fault !== undefined) return fault
   if (!URL.canParse(endpoint ?? GOOGLE)) return `"${endpoint}" is no URL: write for example http://127.0.0.1:4443`
   const url = new URL(endpoint ?? GOOGLE)
   const isHttp = url.protocol === "http:" || url.protocol === "https:"
@@ -280,32 +301,10 @@ const GOOGLE = "https://storage.googleapis.com"
 const isGoogle = (url: URL): boolean =>
   url.protocol === "https:" && (url.hostname === "googleapis.com" || url.hostname.endsWith(".googleapis.com"))
 
-const partOf = (answer: HttpAnswer, range: ByteRange | undefined): ObjectBytes => {
-  const part = requests.parseContentRange(answer.headers["content-range"])
-  if (part === undefined || range === undefined) throw cloudFault("Corrupt", "the answer has no proper Content-Range")
-  const asked = resolveRange(range, part.objectBytes)
-  if (asked?.offset !== part.offset || asked.offset + asked.length !== part.end) {
-    throw cloudFault("Corrupt", `the answer is of another range (${answer.headers["content-range"]})`)
-  }
-  if (answer.body.length !== asked.length) {
-    throw cloudFault("Corrupt", `the answer has ${answer.body.length} of ${asked.length} bytes`)
-  }
-  return { bytes: answer.body, objectBytes: part.objectBytes }
-}
-
-/** Of a store that answers with the whole also where a range was asked (of an empty object, say). */
-const wholeOf = (answer: HttpAnswer, range: ByteRange | undefined): ObjectBytes => {
-  const { body, headers } = answer
+const checked = ({ body, headers }: HttpAnswer): Buffer => {
   const crc = requests.crcOfHashes(headers["x-goog-hash"] as string | undefined)
-  if (crc !== undefined && crc !== crc32c(body)) {
-    throw cloudFault("Corrupt", "the bytes do not have the CRC-32C that the store keeps of them")
-  }
-  const part = resolveRange(range, body.length)
-  if (part === undefined) throw cloudFault("RangeNotSatisfiable", "the range begins at or after the object's end")
-  if (part.length === body.length) return { bytes: body, objectBytes: body.length }
-  const bytes = Buffer.allocUnsafeSlow(part.length)
-  body.copy(bytes, 0, part.offset, part.offset + part.length)
-  return { bytes, objectBytes: body.length }
+  if (crc === undefined || crc === crc32c(body)) return body
+  throw cloudFault("Corrupt", "the bytes do not have the CRC-32C that the store keeps of them")
 }
 
 const clockSkewMs = ({ headers }: HttpAnswer): number | undefined => {

@@ -55,6 +55,25 @@ export interface StoreFailure {
   readonly text: string
 }
 
+/** A failure of the store, with the key that it concerns where that is not the call's. */
+export class CloudFault extends Error {
+  override readonly name = "CloudFault"
+  readonly failure: StoreFailure
+  readonly key: string | undefined
+
+  constructor(failure: StoreFailure, key?: string) {
+    super(failure.text)
+    this.failure = failure
+    this.key = key
+  }
+}
+
+export const cloudFault = (
+  reason: ObjectStoreReason,
+  text: string,
+  outcome: StoreFailure["outcome"] = "definite"
+): CloudFault => new CloudFault({ reason, outcome, text })
+
 export const failureOfFault = (fault: HttpFault): StoreFailure => {
   const outcome = fault.isSent ? "indefinite" : "definite"
   switch (fault.kind) {

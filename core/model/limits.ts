@@ -192,6 +192,8 @@ export const limits = {
   cloudDeletesRunning: 16,
   /** Pages that one list may read: a store may answer with less than was asked. */
   cloudListPagesMax: 64,
+  /** Bytes that are hashed in one turn of the event loop: 1.4 ms of MD5. */
+  cloudHashSliceBytes: 1 * MiB,
   /** A bucket that answered properly so recently is there: a missing key is only that. */
   cloudBucketSeenMs: 30_000,
   /** A machine's clock that is so far from the store's may be why a signature is refused. */

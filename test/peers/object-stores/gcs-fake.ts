@@ -5,7 +5,15 @@
  * Sources: cloud.google.com/storage/docs/json_api/v1; forms of errors as fake-gcs-server and Google give them.
  */
 import { crc32c } from "#core/records/crc32c.ts"
-import { type FakeAnswer, type FakeCloud, FakeObjects, type FakeOperation, type FakeRequest, HttpFake, parseRange } from "./http-fake.ts"
+import {
+  type FakeAnswer,
+  type FakeCloud,
+  FakeObjects,
+  type FakeOperation,
+  type FakeRequest,
+  HttpFake,
+  parseRange
+} from "./http-fake.ts"
 
 export interface GcsFakeOptions {
   readonly bucket: string

@@ -6,7 +6,13 @@
  * at the plan once, when its head has been read. Objects are put and answered in one step each, so that of racing writes
  * exactly one wins.
  */
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse
+} from "node:http"
 import { type AddressInfo, type Socket } from "node:net"
 
 export type FakeOperation = "put" | "get" | "head" | "list" | "delete"
@@ -87,7 +93,10 @@ export class HttpFake {
 
   constructor(cloud: FakeCloud) {
     this.#cloud = cloud
-    this.#server = createServer({ sendDate: false } as object, (request, response) => void this.#serve(request, response))
+    this.#server = createServer(
+      { sendDate: false } as object,
+      (request, response) => void this.#serve(request, response)
+    )
     this.#server.on("connection", (socket) => {
       this.#sockets.add(socket)
       this.socketsMax = Math.max(this.socketsMax, this.#sockets.size)
