@@ -50,7 +50,7 @@ export const azureAccess = (location: AzureLocation, environment: AzureEnvironme
     const text = given(environment, name)
     if (text === undefined) continue
     const access = accessByString(location, text, name)
-    if (access !== "another account") return access
+    if (access !== undefined) return access
   }
   const named = given(environment, "AZURE_STORAGE_ACCOUNT") ?? account
   const key = given(environment, "AZURE_STORAGE_KEY")
@@ -103,18 +103,15 @@ const accessByToken = (
     : `${name} holds no SAS token: it must have sp=… and sig=…`
 }
 
-const accessByString = (
-  location: AzureLocation,
-  text: string,
-  name: string
-): AzureAccess | "another account" | string => {
+/** Undefined where it is of another account. */
+const accessByString = (location: AzureLocation, text: string, name: string): AzureAccess | string | undefined => {
   const fields = new Map<string, string>()
   for (const field of text.split(";")) {
     const at = field.indexOf("=")
     if (at > 0) fields.set(field.slice(0, at).trim().toLowerCase(), field.slice(at + 1).trim())
   }
   const account = fields.get("accountname")
-  if (account !== undefined && account !== location.account) return "another account"
+  if (account !== undefined && account !== location.account) return undefined
   const written = fields.get("blobendpoint")
   if (written !== undefined && !isServiceUrl(written)) return `${name} has a BlobEndpoint that is no URL`
   const scheme = fields.get("defaultendpointsprotocol") ?? "https"

@@ -7,8 +7,7 @@
  * ServerBusy, which may come when the work is done.
  */
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
-import { clockFix } from "./gcs-error.ts"
-import { type StoreFailure } from "./http-fault.ts"
+import { clockFix, type StoreFailure } from "./http-fault.ts"
 import { type ObjectOperation } from "./request-check.ts"
 
 export interface AzureRefusal {

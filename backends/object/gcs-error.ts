@@ -6,9 +6,8 @@
  * answer below 500 refuses (nothing changed), but for 408, which says that the store grew tired of waiting; 429 comes
  * before the work. Of 5xx nobody knows.
  */
-import { limits } from "#core/model/limits.ts"
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
-import { type StoreFailure } from "./http-fault.ts"
+import { clockFix, type StoreFailure } from "./http-fault.ts"
 import { type ObjectOperation } from "./request-check.ts"
 
 export interface GcsRefusal {
@@ -79,11 +78,12 @@ const fixOf = (refusal: GcsRefusal): string | undefined => {
   switch (status) {
     case 401:
       return (
-        skewOf(refusal) ?? "the credentials are missing, wrong or expired: renew them (Application Default Credentials)"
+        clockFix(refusal.clockSkewMs) ??
+        "the credentials are missing, wrong or expired: renew them (Application Default Credentials)"
       )
     case 403:
       return (
-        skewOf(refusal) ??
+        clockFix(refusal.clockSkewMs) ??
         `grant ${PERMISSION[operation]} on bucket ${bucket} (roles/storage.objectUser has all that is needed)`
       )
     case 404:
@@ -109,14 +109,6 @@ const FIX_BY_CODE: Readonly<Record<string, string>> = {
   accountDisabled: "the account is disabled: check billing and the service account",
   userProjectMissing: "the bucket is requester-pays, which is not supported: turn that off"
 }
-
-const skewOf = ({ clockSkewMs }: GcsRefusal): string | undefined => clockFix(clockSkewMs)
-
-/** Said where signatures and tokens are refused. */
-export const clockFix = (clockSkewMs: number | undefined): string | undefined =>
-  clockSkewMs !== undefined && Math.abs(clockSkewMs) > limits.cloudClockSkewMs
-    ? `this machine's clock is ${Math.round(Math.abs(clockSkewMs) / 1_000)} s ${clockSkewMs > 0 ? "ahead of" : "behind"} the store's: correct it (NTP)`
-    : undefined
 
 /** One line, and not the whole page that a proxy may send. */
 const quoted = (message: string): string =>

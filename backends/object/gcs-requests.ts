@@ -51,7 +51,7 @@ export const listPath = (
   })
   if (page.from !== undefined) query.set("startOffset", page.from)
   if (page.token !== undefined) query.set("pageToken", page.token)
-  return `/storage/v1/b/${encodeURIComponent(bucket)}/o?${query}`
+  return `/storage/v1/b/${encodeURIComponent(bucket)}/o?${query.toString()}`
 }
 
 /** The header of a range. An end that is no exact number is left out: it is past any object's. */

@@ -53,6 +53,8 @@ export interface GcsStoreOptions extends Omit<HttpConnectionsOptions, "endpoint"
   readonly location: GcsLocation
   /** In place of Google's default credentials. */
   readonly authorize?: Authorize
+  /** In place of limits.cloudBucketSeenMs; for tests. */
+  readonly bucketSeenMs?: number
 }
 
 /**
@@ -121,6 +123,7 @@ class GcsBucket {
   readonly #location: GcsLocation
   readonly #connections: HttpConnections
   readonly #isAnonymous: boolean
+  readonly #bucketSeenMs: number
   #authorize: Authorize | undefined
   /** When the bucket was last known to be there, by performance.now(). */
   #seenAtMs = Number.NEGATIVE_INFINITY
@@ -131,6 +134,7 @@ class GcsBucket {
     this.#connections = new HttpConnections({ ...options, endpoint })
     this.#isAnonymous = !isGoogle(endpoint)
     this.#authorize = options.authorize
+    this.#bucketSeenMs = options.bucketSeenMs ?? limits.cloudBucketSeenMs
   }
 
   close(): void {
@@ -268,7 +272,7 @@ class GcsBucket {
 
   /** Fails where the bucket is not there. */
   async #requireBucket(signal: AbortSignal): Promise<void> {
-    if (performance.now() - this.#seenAtMs < limits.cloudBucketSeenMs) return
+    if (performance.now() - this.#seenAtMs < this.#bucketSeenMs) return
     await this.#page({ prefix: this.#location.prefix, from: undefined, limit: 1, token: undefined }, signal)
   }
 

@@ -6,6 +6,7 @@
  *
  * Each text ends with what to do about it, since people read it in a log without this code beside them.
  */
+import { limits } from "#core/model/limits.ts"
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
 
 export type HttpFaultKind =
@@ -96,6 +97,12 @@ export const failureOfFault = (fault: HttpFault): StoreFailure => {
     }
   }
 }
+
+/** Said where signatures and tokens are refused. */
+export const clockFix = (clockSkewMs: number | undefined): string | undefined =>
+  clockSkewMs !== undefined && Math.abs(clockSkewMs) > limits.cloudClockSkewMs
+    ? `this machine's clock is ${Math.round(Math.abs(clockSkewMs) / 1_000)} s ${clockSkewMs > 0 ? "ahead of" : "behind"} the store's: correct it (NTP)`
+    : undefined
 
 const UNREACHABLE = "check the endpoint, the route to it and the firewalls on the way"
 

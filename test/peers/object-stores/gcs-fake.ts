@@ -36,7 +36,7 @@ export const startGcsFake = async (options: GcsFakeOptions): Promise<GcsFake> =>
   const fake = { isBucketThere: true, objects, http: undefined as unknown as HttpFake, url: "" }
   const cloud: FakeCloud = {
     operationOf,
-    error: (status, code) => errorAnswer(status, code ?? "backendError", "injected"),
+    error: (status, code) => errorAnswer(status, code ?? (status >= 500 ? "backendError" : "forbidden"), "injected"),
     handle: (request) => {
       if (options.token !== undefined && request.headers.authorization !== `Bearer ${options.token}`) {
         return errorAnswer(401, "authError", "Invalid Credentials")
