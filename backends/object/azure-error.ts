@@ -106,7 +106,8 @@ const fixOf = (refusal: AzureRefusal): string | undefined => {
         : `grant ${ROLE} on container ${container}`
     case "AuthorizationFailure":
     case "AuthorizationSourceIPMismatch":
-      return `the network rules of account ${account} keep this machine out: allow its subnet or address`
+      // Emulators also answer so to a wrong key.
+      return `the network rules of account ${account} keep this machine out (allow its subnet or address), or its key is wrong`
     default:
       return FIX_BY_CODE[code] ?? FIX_BY_STATUS[status]
   }

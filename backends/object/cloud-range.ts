@@ -3,6 +3,8 @@ import type { ByteRange, ObjectBytes } from "#core/ports/object-store.ts"
 import { cloudFault } from "./http-fault.ts"
 import { resolveRange } from "./object-range.ts"
 
+const PAST_END = "the range begins at or after the end"
+
 /** Of `Content-Range: bytes 5-9/10`; undefined where it is none, or makes no sense. */
 export const parseContentRange = (
   text: string | undefined
@@ -15,6 +17,11 @@ export const parseContentRange = (
 
 /** Of an answer with status 206. Throws CloudFault. */
 export const partOf = (body: Buffer, contentRange: string | undefined, range: ByteRange | undefined): ObjectBytes => {
+  const total = /\/(\d{1,15})$/.exec(contentRange ?? "")?.[1]
+  // Azurite answers so with an empty part, `bytes 10-9/10`.
+  if (body.length === 0 && total !== undefined && resolveRange(range, Number(total)) === undefined) {
+    throw cloudFault("RangeNotSatisfiable", PAST_END)
+  }
   const part = parseContentRange(contentRange)
   const asked = part === undefined || range === undefined ? undefined : resolveRange(range, part.objectBytes)
   if (part === undefined || asked?.offset !== part.offset || asked.offset + asked.length !== part.end) {
@@ -28,7 +35,7 @@ export const partOf = (body: Buffer, contentRange: string | undefined, range: By
 /** Of an answer with status 200, which stores also give where a range was asked (of an empty object, say). */
 export const wholeOf = (body: Buffer, range: ByteRange | undefined): ObjectBytes => {
   const part = resolveRange(range, body.length)
-  if (part === undefined) throw cloudFault("RangeNotSatisfiable", "the range begins at or after the end")
+  if (part === undefined) throw cloudFault("RangeNotSatisfiable", PAST_END)
   if (part.length === body.length) return { bytes: body, objectBytes: body.length }
   const bytes = Buffer.allocUnsafeSlow(part.length)
   body.copy(bytes, 0, part.offset, part.offset + part.length)

@@ -14,8 +14,11 @@ export interface ObjectStoreContract {
   readonly name: string
   /** An empty store of its own for each test. */
   readonly make: Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope>
-  /** `none`: a key may also be a "directory" of others, as in the clouds' stores. Refused where it is left out. */
-  readonly directories?: "refused" | "none"
+  /**
+   * `none`: a key may also be a "directory" of others, as in the clouds' stores; `unspecified`: an emulator may do what it
+   * likes. Refused where it is left out.
+   */
+  readonly directories?: "refused" | "none" | "unspecified"
 }
 
 export const objectStoreContract = ({ name, make, directories = "refused" }: ObjectStoreContract): void => {
@@ -28,7 +31,7 @@ export const objectStoreContract = ({ name, make, directories = "refused" }: Obj
     deleting(make)
     interrupting(make)
     if (directories === "refused") refusingDirectories(make)
-    else withoutDirectories(make)
+    else if (directories === "none") withoutDirectories(make)
   })
 }
 

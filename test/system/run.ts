@@ -15,6 +15,7 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { killAll } from "../peers/child-process.ts"
 import { benchmarkSmoke } from "./benchmark-smoke.ts"
+import { azureStore, gcsStore } from "./cloud-stores.ts"
 import { confluentKafka, franzGo, javaConsole, kafkajs, platformatic } from "./clients.ts"
 import { agentWaits, databaseOutage } from "./database-agents.ts"
 import { cockroachdbContainer, cockroachdbStore, postgresStore } from "./database-store.ts"
@@ -47,6 +48,8 @@ const tests: readonly SystemTest[] = [
   postgresStore,
   cockroachdbStore,
   cockroachdbContainer,
+  gcsStore,
+  azureStore,
   differential,
   leaders,
   kafkajs,

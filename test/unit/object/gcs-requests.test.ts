@@ -82,6 +82,11 @@ describe("ranges of answers", () => {
       assert.throws(() => partOf(body, text, range), /another range|bytes/, String(text))
     }
     assert.isUndefined(parseContentRange("bytes */10"))
+    // As Azurite tells that the range begins at the end.
+    const nothing = Buffer.alloc(0)
+    assert.throws(() => partOf(nothing, "bytes 10-9/10", { offset: 10, length: 5 }), /at or after the end/)
+    assert.throws(() => partOf(nothing, "bytes 0--1/0", { last: 5 }), /at or after the end/)
+    assert.throws(() => partOf(nothing, "bytes 3-2/10", { offset: 3, length: 5 }), /another range/)
   })
 
   it("are cut out of wholes, in memory of their own", () => {
