@@ -125,6 +125,14 @@ const responseOf = (request: WebResource, { status, headers, body }: HttpAnswer)
     request,
     status,
     headers: copied,
-    ...(isStreamed ? { readableStreamBody: Readable.from([body]) } : { bodyAsText: body.toString("utf8") })
+    ...(isStreamed ? { readableStreamBody: streamOf(body) } : { bodyAsText: body.toString("utf8") })
   }
+}
+
+/** Of one piece. Readable.from would take ten turns of the event loop for it. */
+const streamOf = (body: Buffer): Readable => {
+  const stream = new Readable({ read: () => undefined })
+  if (body.length > 0) stream.push(body)
+  stream.push(null)
+  return stream
 }

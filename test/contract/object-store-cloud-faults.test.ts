@@ -37,6 +37,8 @@ interface Cloud {
   readonly openAt: (endpoint: string) => Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope>
   /** What a body that was changed on its way is answered with. */
   readonly changedBody: ObjectStoreError["reason"]
+  /** How a taken key is told. */
+  readonly taken: { readonly status: number; readonly code: string }
   readonly permission: RegExp
   readonly missing: RegExp
 }
@@ -85,6 +87,7 @@ const CLOUDS: ReadonlyArray<Cloud> = [
     }),
     openAt: gcsAt,
     changedBody: "InvalidRequest",
+    taken: { status: 412, code: "conditionNotMet" },
     permission: /storage\.objects\.create on bucket segments/,
     missing: /make the bucket segments/
   },
@@ -102,6 +105,7 @@ const CLOUDS: ReadonlyArray<Cloud> = [
     }),
     openAt: azureAt,
     changedBody: "Corrupt",
+    taken: { status: 409, code: "BlobAlreadyExists" },
     permission: /role "Storage Blob Data Contributor"/,
     missing: /make the container segments in account acct/
   }
@@ -193,6 +197,23 @@ for (const cloud of CLOUDS) {
         assertReason(yield* Effect.flip(store.put("k", BODY)), cloud.changedBody, "definite")
         assert.isUndefined(objects.get("p/k"))
       })
+    )
+
+    it.effect(
+      "that are refused before their body was read are AlreadyExists, or indefinite where the reset came first",
+      () =>
+        Effect.gen(function* () {
+          const { store, http } = yield* cloud.open
+          const remove = http.add({ operation: "put", fault: { kind: "early", ...cloud.taken } })
+          const body = Buffer.alloc(4 * 1024 * 1024)
+          for (let round = 0; round < 20; round++) {
+            const error = yield* Effect.flip(store.put("k", [body]))
+            if (error.reason === "AlreadyExists") assertReason(error, "AlreadyExists", "definite")
+            else assertReason(error, "Unavailable", "indefinite")
+          }
+          remove()
+          yield* store.put("k", [body])
+        })
     )
 
     it.effect("that are interrupted let go of their connection at once", () =>

@@ -32,6 +32,8 @@ export type WireFault =
   | { readonly kind: "corrupt"; readonly byteIndex: number }
   /** All bits of one byte of the request's body are flipped before the store sees it. */
   | { readonly kind: "corrupt-request"; readonly byteIndex: number }
+  /** An error of the cloud's own form as soon as the head is read, and the connection is closed on the body. */
+  | { readonly kind: "early"; readonly status: number; readonly code: string }
   /** What is no answer of this cloud. */
   | { readonly kind: "nonsense"; readonly body: string }
   /** Waits, then goes on with the next rule that applies. */
@@ -158,6 +160,11 @@ export class HttpFake {
     const faults = this.#draw(operation, key)
     const fault = faults.at(-1)
     if (fault?.kind === "cut" && fault.when === "head") return void request.socket.destroy()
+    if (fault?.kind === "early") {
+      response.on("finish", () => request.socket.destroySoon())
+      response.setHeader("connection", "close")
+      return this.#answer(response, this.#cloud.error(fault.status, fault.code, operation), undefined)
+    }
     const body = await received(request, fault?.kind === "cut" && fault.when === "body")
     if (body === undefined) return
     for (const each of faults) if (each.kind === "delay") await pause(each.ms)
