@@ -50,6 +50,8 @@ export class HttpConnections {
   readonly #requestMs: number
   readonly #connectMs: number
   #calls = 0
+  /** Ends one exchange each. */
+  readonly #ends = new Set<() => void>()
   #isClosed = false
 
   constructor({ endpoint, requestMs, connectMs }: HttpConnectionsOptions) {
@@ -85,9 +87,10 @@ export class HttpConnections {
     return this.#exchange(request).finally(() => this.#calls--)
   }
 
-  /** Ends what is under way. */
+  /** Ends what is under way, and what waits for a socket. */
   close(): void {
     this.#isClosed = true
+    for (const end of this.#ends) end()
     this.#agent.destroy()
   }
 
@@ -101,6 +104,7 @@ export class HttpConnections {
         clearTimeout(timer)
         clearTimeout(connectTimer)
         signal.removeEventListener("abort", abandon)
+        this.#ends.delete(close)
       }
       const fail = (kind: HttpFaultKind, message: string, code = ""): void => {
         end()
@@ -108,10 +112,12 @@ export class HttpConnections {
         sending.destroy()
       }
       const abandon = (): void => fail("abandoned", "given up by the caller")
+      const close = (): void => fail("closed", "the store was closed")
       const timeMs = this.#timeMs(bodyBytes + (request.answerBytesExpected ?? 0))
       const timer = setTimeout(() => fail("timeout", `no answer in ${timeMs} ms`), timeMs)
       let connectTimer: NodeJS.Timeout | undefined
       signal.addEventListener("abort", abandon)
+      this.#ends.add(close)
       sending.on("socket", (socket) => {
         const connected = (): void => {
           isSent = true

@@ -364,6 +364,22 @@ for (const cloud of CLOUDS) {
       })
     )
 
+    it.effect("ends what is under way, and what waits, with its scope", () =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const { store, http } = yield* Scope.provide(cloud.open, scope)
+        http.add({ operation: "head", fault: { kind: "hang", when: "before" } })
+        const count = limits.cloudSocketsPerBucket + 10
+        const fibers = yield* Effect.forEach(Array.from({ length: count }), () =>
+          Effect.forkChild(Effect.flip(store.head("k")), { startImmediately: true })
+        )
+        yield* until(() => asked(http, "head").length === limits.cloudSocketsPerBucket)
+        yield* Scope.close(scope, Exit.void)
+        for (const fiber of fibers) assertReason(yield* Fiber.join(fiber), "Unavailable", "definite")
+        assert.strictEqual(asked(http, "head").length, limits.cloudSocketsPerBucket)
+      })
+    )
+
     it.effect("answers nothing any more when its scope has ended", () =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()

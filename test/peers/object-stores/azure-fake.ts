@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto"
 import {
   type FakeAnswer,
+  type FakeCertificate,
   type FakeCloud,
   FakeObjects,
   type FakeOperation,
@@ -21,6 +22,7 @@ export interface AzureFakeOptions {
   readonly container: string
   /** The `sig` of a SAS token; with it keys are not taken. */
   readonly sig?: string
+  readonly certificate?: FakeCertificate
   /** Names that a page of a list has at most. */
   readonly pageMax?: number
   /** Lists in the order of a hierarchical namespace. */
@@ -54,7 +56,7 @@ export const startAzureFake = async (options: AzureFakeOptions): Promise<AzureFa
       return answerOf({ request, operation, name: key, objects, options })
     }
   }
-  fake.http = new HttpFake(cloud)
+  fake.http = new HttpFake(cloud, options.certificate)
   fake.url = `${await fake.http.listen()}/${options.account}`
   return fake
 }

@@ -7,6 +7,7 @@
 import { crc32c } from "#core/records/crc32c.ts"
 import {
   type FakeAnswer,
+  type FakeCertificate,
   type FakeCloud,
   FakeObjects,
   type FakeOperation,
@@ -19,6 +20,7 @@ export interface GcsFakeOptions {
   readonly bucket: string
   /** Requests need `Authorization: Bearer` and this; none where it is left out. */
   readonly token?: string
+  readonly certificate?: FakeCertificate
   /** Names that a page of a list has at most. */
   readonly pageMax?: number
 }
@@ -49,7 +51,7 @@ export const startGcsFake = async (options: GcsFakeOptions): Promise<GcsFake> =>
       return answerOf(request, { ...place, objects, pageMax: options.pageMax ?? 1_000 })
     }
   }
-  fake.http = new HttpFake(cloud)
+  fake.http = new HttpFake(cloud, options.certificate)
   fake.url = await fake.http.listen()
   return fake
 }

@@ -13,6 +13,7 @@ import {
   type Server,
   type ServerResponse
 } from "node:http"
+import { createServer as createTlsServer } from "node:https"
 import { type AddressInfo, type Socket } from "node:net"
 
 export type FakeOperation = "put" | "get" | "head" | "list" | "delete"
@@ -64,6 +65,12 @@ export interface FakeAnswer {
   readonly body?: Buffer
 }
 
+/** PEM. */
+export interface FakeCertificate {
+  readonly key: string
+  readonly cert: string
+}
+
 /** One cloud. */
 export interface FakeCloud {
   readonly operationOf: (request: Omit<FakeRequest, "body">) => {
@@ -91,14 +98,20 @@ export class HttpFake {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   readonly #cloud: FakeCloud
+  readonly #scheme: "http" | "https"
   #rules: Array<{ readonly rule: WireRule; skipLeft: number; timesLeft: number }> = []
 
-  constructor(cloud: FakeCloud) {
+  /** Over TLS where there is a certificate. */
+  constructor(cloud: FakeCloud, certificate?: FakeCertificate) {
     this.#cloud = cloud
-    this.#server = createServer(
-      { sendDate: false } as object,
-      (request, response) => void this.#serve(request, response)
-    )
+    const serve = (request: IncomingMessage, response: ServerResponse) => {
+      // The date is the fake's own.
+      response.sendDate = false
+      void this.#serve(request, response)
+    }
+    this.#scheme = certificate === undefined ? "http" : "https"
+    this.#server = certificate === undefined ? createServer(serve) : createTlsServer(certificate, serve)
+    this.#server.on("tlsClientError", () => undefined)
     this.#server.on("connection", (socket) => {
       this.#sockets.add(socket)
       this.socketsMax = Math.max(this.socketsMax, this.#sockets.size)
@@ -110,7 +123,7 @@ export class HttpFake {
   /** Its URL, once it listens. */
   async listen(): Promise<string> {
     await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve))
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+    return `${this.#scheme}://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
   }
 
   async close(): Promise<void> {
