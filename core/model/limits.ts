@@ -198,6 +198,28 @@ export const limits = {
   temporaryFilesSwept: 10_000,
   /** A temporary file so old belongs to no call that anyone still waits for. */
   temporaryFileAgeMs: 24 * 3_600_000,
+  /** Sockets of one bucket of Google Cloud Storage or Azure: puts, block reads, deletes and probes of one agent. */
+  cloudSocketsPerBucket: 64,
+  /** Calls of one such bucket that have not ended, those that wait for a socket included; more are refused. */
+  cloudCallsPerBucket: 320,
+  cloudConnectMs: 3_000,
+  /** One request, from asking for a socket to the last byte of the answer; each second more allows for so many bytes. */
+  cloudRequestMs: 10_000,
+  cloudRequestBytesPerSecondMin: 1 * MiB,
+  /** A socket that carried nothing for so long is closed: the stores close theirs some time after that. */
+  cloudSocketIdleMs: 30_000,
+  /** Longest answer that is no object: a page of a list, an error. */
+  cloudAnswerBytesMax: 8 * MiB,
+  /** Requests of one deleteMany under way. */
+  cloudDeletesRunning: 16,
+  /** Pages that one list may read: a store may answer with less than was asked. */
+  cloudListPagesMax: 64,
+  /** Bytes that are hashed in one turn of the event loop: 1.4 ms of MD5. */
+  cloudHashSliceBytes: 1 * MiB,
+  /** A bucket that answered properly so recently is there: a missing key is only that. */
+  cloudBucketSeenMs: 30_000,
+  /** A machine's clock that is so far from the store's may be why a signature is refused. */
+  cloudClockSkewMs: 60_000,
   /** Missing copies waiting to be recorded in the metadata store. */
   missingCopiesQueue: 10_000,
   missingCopiesPerBatch: 500,
@@ -524,6 +546,12 @@ assert(limits.segmentBlocksMax * 8 + limits.segmentBatchesMax * 2 < limits.index
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
 assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
 assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")
+assert(
+  limits.putsInFlightPerBucket + limits.cloudDeletesRunning < limits.cloudSocketsPerBucket,
+  "puts and deletes leave sockets to the reads of a bucket"
+)
+assert(limits.cloudSocketsPerBucket < limits.cloudCallsPerBucket, "some calls may wait for a socket")
+assert(limits.cloudConnectMs < limits.cloudRequestMs, "a connection fails before the request does")
 assert(limits.readHedgeDelayMs < limits.getTimeoutMs, "a read is hedged before it times out")
 assert(limits.bucketSlowMs < limits.putTimeoutMs, "a slow put is slower than a good one and faster than a lost one")
 assert(

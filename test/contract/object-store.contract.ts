@@ -15,10 +15,11 @@ export interface ObjectStoreContract {
   /** An empty store of its own for each test. */
   readonly make: Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope>
   /**
-   * Whether a key may be a directory of another; `refused` where nothing is said. The port lets stores do both, and
-   * callers never ask: `failing` stores answer some error, also to a read of a key below an object.
+   * Whether a key may be a "directory" of others. The port lets stores do both, and callers never ask: `failing` stores
+   * answer some error, also to a read of a key below an object; `unspecified`: only puts are not asked. `refused` where it
+   * is left out.
    */
-  readonly nestedKeys?: "refused" | "allowed" | "failing"
+  readonly nestedKeys?: "refused" | "allowed" | "failing" | "unspecified"
   /** Whether a put that races with another of its key may be told Unavailable (definite) instead of AlreadyExists. */
   readonly conflictsWhenRacing?: boolean
 }
@@ -28,12 +29,13 @@ export const objectStoreContract = (contract: ObjectStoreContract): void => {
   describe(`object store contract: ${name}`, () => {
     invalidRequests(make)
     absence(make, nestedKeys === "failing" ? ["b", "a", "a/c"] : ["b", "a", "a/c", "a/b/c", "a/b/c/d"])
-    if (nestedKeys === "refused") nestedKeysRefused(make)
     putIfAbsent(make, conflictsWhenRacing)
     reading(make)
     listing(make)
     deleting(make)
     interrupting(make)
+    if (nestedKeys === "refused") nestedKeysRefused(make)
+    else if (nestedKeys === "allowed") nestedKeysAllowed(make)
   })
 }
 
@@ -175,33 +177,6 @@ const absence = (make: Make, absent: ReadonlyArray<string>): void => {
         assertReason(yield* Effect.flip(store.get(key, { last: 5 })), "NotFound")
         assertReason(yield* Effect.flip(store.head(key)), "NotFound")
       }
-    })
-  )
-}
-
-const nestedKeysRefused = (make: Make): void => {
-  it.effect("refuses a key that is a directory of another, and one below an object", () =>
-    Effect.gen(function* () {
-      const store = yield* make
-      yield* store.put("d/e/f", [bytesOf("x")])
-      for (const key of ["d", "d/e", "d/e/f/g"]) {
-        assertReason(yield* Effect.flip(store.put(key, [bytesOf("y")])), "InvalidRequest")
-      }
-      const keys = (yield* store.list({ prefix: "", limit: 10 })).map((head) => head.key)
-      assert.deepStrictEqual(keys, ["d/e/f"])
-    })
-  )
-
-  it.effect("takes a key where a directory was, once the last key below it is deleted", () =>
-    Effect.gen(function* () {
-      const store = yield* make
-      yield* store.put("a/b/c", [bytesOf("1")])
-      yield* store.put("a/b/d", [bytesOf("2")])
-      yield* store.deleteMany(["a/b/c"])
-      assertReason(yield* Effect.flip(store.put("a", [bytesOf("3")])), "InvalidRequest")
-      yield* store.deleteMany(["a/b/d"])
-      yield* store.put("a", [bytesOf("4")])
-      assert.deepStrictEqual(yield* store.list({ prefix: "", limit: 5 }), [{ key: "a", objectBytes: 1 }])
     })
   )
 }
@@ -475,16 +450,6 @@ const deleting = (make: Make): void => {
     })
   )
 
-  it.effect("takes a key where a directory was, once nothing is below it", () =>
-    Effect.gen(function* () {
-      const store = yield* make
-      yield* store.put("a/b/c", [bytesOf("1")])
-      yield* store.deleteMany(["a/b/c"])
-      yield* store.put("a", [bytesOf("2")])
-      assert.deepStrictEqual(yield* store.list({ prefix: "", limit: 5 }), [{ key: "a", objectBytes: 1 }])
-    })
-  )
-
   it.effect("takes a deleted key again", () =>
     Effect.gen(function* () {
       const store = yield* make
@@ -504,6 +469,47 @@ const deleting = (make: Make): void => {
       )
       yield* Effect.all([churn, puts], { concurrency: "unbounded" })
       assert.strictEqual((yield* store.list({ prefix: "d/e/", limit: 100 })).length, 40)
+    })
+  )
+}
+
+const nestedKeysRefused = (make: Make): void => {
+  it.effect("refuses a key that is a directory of another, and one below an object", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("d/e/f", [bytesOf("x")])
+      for (const key of ["d", "d/e", "d/e/f/g"]) {
+        assertReason(yield* Effect.flip(store.put(key, [bytesOf("y")])), "InvalidRequest")
+      }
+      const keys = (yield* store.list({ prefix: "", limit: 10 })).map((head) => head.key)
+      assert.deepStrictEqual(keys, ["d/e/f"])
+    })
+  )
+
+  it.effect("takes a key where a directory was, once the last key below it is deleted", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      yield* store.put("a/b/c", [bytesOf("1")])
+      yield* store.put("a/b/d", [bytesOf("2")])
+      yield* store.deleteMany(["a/b/c"])
+      assertReason(yield* Effect.flip(store.put("a", [bytesOf("3")])), "InvalidRequest")
+      yield* store.deleteMany(["a/b/d"])
+      yield* store.put("a", [bytesOf("4")])
+      assert.deepStrictEqual(yield* store.list({ prefix: "", limit: 5 }), [{ key: "a", objectBytes: 1 }])
+    })
+  )
+}
+
+const nestedKeysAllowed = (make: Make): void => {
+  it.effect("takes a key that is a directory of another, and one below an object: each is its own", () =>
+    Effect.gen(function* () {
+      const store = yield* make
+      for (const key of ["d/e/f", "d", "d/e", "d/e/f/g"]) yield* store.put(key, [bytesOf(key)])
+      const keys = (yield* store.list({ prefix: "", limit: 10 })).map((head) => head.key)
+      assert.deepStrictEqual(keys, ["d", "d/e", "d/e/f", "d/e/f/g"])
+      yield* store.deleteMany(["d/e"])
+      assert.strictEqual((yield* store.get("d/e/f")).bytes.toString(), "d/e/f")
+      assertReason(yield* Effect.flip(store.head("d/e")), "NotFound")
     })
   )
 }

@@ -5,6 +5,8 @@ import { cockroachdbParserMissing } from "../peers/cockroachdb-parser/cockroachd
 import { confluentMissing } from "../peers/confluent-kafka/confluent-kafka.ts"
 import { franzGoMissing } from "../peers/franz-go/franz-go.ts"
 import { containersMissing } from "../peers/containers.ts"
+import { azuriteMissing } from "../peers/object-stores/azurite.ts"
+import { fakeGcsServerMissing } from "../peers/object-stores/fake-gcs-server.ts"
 import { s3ProxyMissing } from "../peers/object-stores/s3proxy.ts"
 import { postgresMissing } from "../peers/postgres/postgres.ts"
 import { packageRecordsMissing } from "./package-records.ts"
@@ -20,6 +22,8 @@ export type Need =
   | "cockroachdb-url"
   | "cockroachdb-parser"
   | "containers"
+  | "fake-gcs-server"
+  | "azurite"
   | "meridian"
 
 /** Which system the tests run against: the product, or a real Apache Kafka to try the tests themselves. */
@@ -68,6 +72,10 @@ export class Requirements {
         return await cockroachdbParserMissing()
       case "containers":
         return await containersMissing()
+      case "fake-gcs-server":
+        return await fakeGcsServerMissing()
+      case "azurite":
+        return azuriteMissing()
       case "meridian":
         return this.against === "meridian" ? undefined : "this test is about Meridian itself"
     }

@@ -15,6 +15,7 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { killAll } from "../peers/child-process.ts"
 import { benchmarkSmoke } from "./benchmark-smoke.ts"
+import { azureStore, gcsStore } from "./cloud-stores.ts"
 import { confluentKafka, franzGo, javaConsole, kafkajs, platformatic } from "./clients.ts"
 import { agentWaits, databaseOutage } from "./database-agents.ts"
 import { cockroachdbContainer, cockroachdbStore, postgresStore } from "./database-store.ts"
@@ -49,6 +50,8 @@ const tests: readonly SystemTest[] = [
   cockroachdbStore,
   cockroachdbContainer,
   s3OnS3Proxy,
+  gcsStore,
+  azureStore,
   differential,
   leaders,
   kafkajs,

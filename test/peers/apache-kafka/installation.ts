@@ -99,7 +99,7 @@ function hash(files: readonly string[]): string {
   return digest.digest("hex").slice(0, 12)
 }
 
-/** A folder of the cache by its name, made by `make` where it is not there yet. */
+/** The folder of that name in the cache; made whole or not at all where it is not there. */
 export async function cached(name: string, make: (target: string) => Promise<void>): Promise<string> {
   const folder = join(peerCache(), name)
   if (existsSync(folder)) return folder
