@@ -16,7 +16,7 @@ import { parseArgs } from "node:util"
 import { killAll } from "../peers/child-process.ts"
 import { benchmarkSmoke } from "./benchmark-smoke.ts"
 import { confluentKafka, franzGo, javaConsole, kafkajs, platformatic } from "./clients.ts"
-import { agentWaits, databaseOutage } from "./database-agents.ts"
+import { agentWaits } from "./database-agents.ts"
 import { cockroachdbContainer, cockroachdbStore, postgresStore } from "./database-store.ts"
 import { cutSequencer, killedDatabase, resetConnections } from "./database-outage.ts"
 import { differential } from "./differential.ts"
@@ -60,7 +60,6 @@ const tests: readonly SystemTest[] = [
   regionOutage,
   bucketOutage,
   totalOutage,
-  databaseOutage,
   randomKills,
   regionOutageOnPostgres,
   totalOutageOnPostgres,
