@@ -7,7 +7,8 @@
  *
  *   body       nonce (16 bytes), epoch, time ms, holder u8 (0: none, 1: then name, session (16 bytes), region), cluster id
  *              u8 (0: none, 1: then 16 bytes), next producer id, materialized seq, seq of the entry that said so,
- *              deleted topics: count, then id (16 bytes) and seq of the entry each, topics: count, then each, remembered
+ *              deleted topics: count, then id (16 bytes) and seq of the entry each, by seq, topics: count, then each,
+ *              remembered
  *   topic      id (16 bytes), name, created at ms, configs: count, then key and value each, partitions: count, then each
  *   partition  high watermark, flags u8 (1: has runs, 2: has producers); with flag 1 the runs in memory: distance of the
  *              first one's base offset to the high watermark, count, then each (run-codec.ts);
@@ -195,7 +196,7 @@ export const decodeBody = (body: Uint8Array, seq: number): FoldImage => {
   const materializedAtSeq = reader.varint("seq of the materialization")
   const isOrdered = materializedSeq === 0 ? materializedAtSeq === 0 : materializedSeq < materializedAtSeq
   if (!isOrdered || materializedAtSeq > seq) reader.fail(`materialized through ${materializedSeq}`)
-  const deletedTopicIds = readDeleted(reader, seq)
+  const deletedTopicIds = readDeleted(reader, { seq, materializedSeq })
   const topics = readTopics(reader, { seq, materializedSeq, timeMs, deletedTopicIds })
   const { forgottenMs, remembered } = readRemembered(reader, seq)
   if (reader.byteOffset !== body.length) reader.fail("bytes are left over after the state")
@@ -226,12 +227,22 @@ const readHolder = (reader: EntryReader): FoldScalars["holder"] => {
   return { name, session, region: reader.string("holder's region") }
 }
 
-const readDeleted = (reader: EntryReader, seqMax: number): ReadonlyMap<Uuid, number> => {
+/** In the order of their deletions; bounded as in the fold, apart from those whose pages are still to be deleted. */
+const readDeleted = (
+  reader: EntryReader,
+  bounds: { readonly seq: number; readonly materializedSeq: number }
+): ReadonlyMap<Uuid, number> => {
   const deleted = new Map<Uuid, number>()
+  let seqBefore = 1
+  let forgettable = 0
   for (let left = reader.count("deleted topics", 17); left > 0; left -= 1) {
     const topicId = reader.uuid("deleted topic")
     const seq = reader.varint("seq of the deletion")
-    if (deleted.has(topicId) || seq < 1 || seq > seqMax) reader.fail(`topic ${topicId} deleted at seq ${seq}`)
+    const isInOrder = seq >= seqBefore && seq <= bounds.seq
+    if (deleted.has(topicId) || !isInOrder) reader.fail(`topic ${topicId} deleted at seq ${seq}, after ${seqBefore}`)
+    if (seq <= bounds.materializedSeq) forgettable += 1
+    if (forgettable > limits.deletedTopicIdsKept) reader.fail(`more than ${limits.deletedTopicIdsKept} deleted topics`)
+    seqBefore = seq
     deleted.set(topicId, seq)
   }
   return deleted
