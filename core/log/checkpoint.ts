@@ -7,7 +7,7 @@
  * watermark never retreats. What is not sound is refused with a CheckpointError that names shard and seq.
  */
 import { CheckpointError, cutChunks, joinChunks } from "./checkpoint-chunks.ts"
-import { decodeBody, encodeBody, type FoldImage, imageOfFold, type TopicImage } from "./checkpoint-body.ts"
+import { decodeSlices, encodeBody, type FoldImage, imageOfFold, type TopicImage } from "./checkpoint-body.ts"
 import { limits } from "#core/model/limits.ts"
 import { type LogEffect } from "./effect.ts"
 import { type Fold, type Folded, TopicLog } from "./fold.ts"
@@ -42,11 +42,13 @@ export const encodeCheckpoint = (fold: Fold): ReadonlyArray<Uint8Array> => {
   }
 }
 
-/** Throws CheckpointError unless `restoreFold` into a new fold would take them. */
-export const checkCheckpoint = (
+/** Throws CheckpointError unless `restoreFold` into a new fold would take them. In slices, as it was made. */
+export const checkSlices = function* (
   chunks: ReadonlyArray<Uint8Array>,
   expected: { readonly shard: number; readonly seq: number }
-): void => void imageOf(chunks, expected)
+): Generator<void, void> {
+  yield* imageSlices(chunks, expected)
+}
 
 /**
  * Makes the fold what it is at the checkpoint's later seq; throws CheckpointError and changes nothing where it cannot.
@@ -55,7 +57,7 @@ export const checkCheckpoint = (
  */
 export const restoreFold = (fold: Fold, chunks: ReadonlyArray<Uint8Array>): Folded => {
   if (fold.stopped !== undefined) throw fold.stopped
-  const image = imageOf(chunks, { shard: fold.shard })
+  const image = imageOf(chunks, fold.shard)
   const problem = whyNotAfter(fold, image)
   if (problem !== undefined) throw new CheckpointError({ shard: fold.shard, seq: image.scalars.seq }, problem)
   const live = liveIn(image)
@@ -70,13 +72,22 @@ export const restoreFold = (fold: Fold, chunks: ReadonlyArray<Uint8Array>): Fold
   return { seq: fold.seq, standing: "valid", effects, grown }
 }
 
-const imageOf = (
+/** All slices at once. */
+const imageOf = (chunks: ReadonlyArray<Uint8Array>, shard: number): FoldImage => {
+  const slices = imageSlices(chunks, { shard })
+  for (;;) {
+    const slice = slices.next()
+    if (slice.done === true) return slice.value
+  }
+}
+
+const imageSlices = function* (
   chunks: ReadonlyArray<Uint8Array>,
   expected: { readonly shard: number; readonly seq?: number }
-): FoldImage => {
+): Generator<void, FoldImage> {
   const { shard, seq, body } = joinChunks(chunks, expected)
   try {
-    return decodeBody(body, seq)
+    return yield* decodeSlices(body, seq)
   } catch (cause) {
     throw new CheckpointError({ shard, seq }, cause instanceof Error ? cause.message : String(cause), cause)
   }

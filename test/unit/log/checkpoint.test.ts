@@ -6,7 +6,7 @@
  */
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "vitest"
-import { CheckpointError, checkpointSlices, encodeCheckpoint, restoreFold } from "#core/log/checkpoint.ts"
+import { CheckpointError, checkpointSlices, checkSlices, encodeCheckpoint, restoreFold } from "#core/log/checkpoint.ts"
 import { decodeBody, encodeBody, imageOfFold } from "#core/log/checkpoint-body.ts"
 import { cutChunks, joinChunks } from "#core/log/checkpoint-chunks.ts"
 import { digest } from "#core/log/digest.ts"
@@ -170,6 +170,7 @@ describe("a checkpoint that is made in slices", () => {
     }
     assert.isAbove(count, 3)
     assert.deepEqual(hexOf(slice.value.chunks), expected)
+    assert.isAbove([...checkSlices(slice.value.chunks, { shard: 0, seq: slice.value.seq })].length, 3, "to check")
     assert.equal(digest(restored(slice.value.chunks)), before)
   })
 })
