@@ -218,6 +218,10 @@ interface Turns {
   readonly before: Turn
 }
 
+/**
+ * A segment that failed before its turn answers at once, but keeps its place in flight until the one before had its turn:
+ * nothing behind that one can be committed anyway, and the turns that wait for it stay bounded.
+ */
 const flushInTurn = (state: BufferState, segment: OpenSegment, turns: Turns): Effect.Effect<void> =>
   flush(state, segment, turns).pipe(
     Effect.catch((error) => failed(state, segment, error)),
@@ -227,10 +231,11 @@ const flushInTurn = (state: BufferState, segment: OpenSegment, turns: Turns): Ef
         failed(state, segment, new CommitLogError({ reason: "Unavailable", outcome: "indefinite", cause }))
       )
     ),
+    Effect.ensuring(Effect.sync(() => state.flying.delete(segment))),
+    Effect.andThen(Deferred.await(turns.before.submitted)),
     Effect.ensuring(
       Effect.sync(() => {
         state.inFlight--
-        state.flying.delete(segment)
         state.room.openUnsafe()
         // Where it had no turn, whoever waits for it waits for the one in front instead.
         Deferred.doneUnsafe(turns.turn.submitted, Deferred.await(turns.before.submitted))
@@ -359,15 +364,26 @@ const behindLost = (): CommitLogError =>
     cause: new Error("an earlier batch of the same producer was not committed")
   })
 
+/**
+ * Once for all, also for what is behind a segment that is doomed here: when that one ends, it dooms nobody. What was lost
+ * may come again before then, and is not to be lost again for it. A doomed segment takes no more batches, and what its
+ * producers hand in later is held back by `lost`, so nothing that is behind it is missed.
+ */
 const doomFollowers = (state: BufferState, lost: OpenSegment): void => {
-  for (const { batch } of lost.waiting) state.lost.add(batch)
-  const producers = producersOf(lost)
+  if (lost.doom !== undefined) return
+  const producers = new Set<string>()
+  const lose = (segment: OpenSegment): void => {
+    for (const { batch } of segment.waiting) state.lost.add(batch)
+    for (const producer of producersOf(segment)) producers.add(producer)
+  }
+  lose(lost)
   if (producers.size === 0) return
   let isBehind = false
   for (const segment of [...state.flying, ...state.closedEarly, state.current]) {
     const isConcerned = isBehind && segment.doom === undefined
     if (isConcerned && [...producersOf(segment)].some((producer) => producers.has(producer))) {
       segment.doom = behindLost()
+      lose(segment)
     }
     if (segment === lost) isBehind = true
   }

@@ -7,7 +7,8 @@
  *
  *   body       nonce (16 bytes), epoch, time ms, holder u8 (0: none, 1: then name, session (16 bytes), region), cluster id
  *              u8 (0: none, 1: then 16 bytes), next producer id, materialized seq, seq of the entry that said so,
- *              deleted topics: count, then id (16 bytes) and seq of the entry each, topics: count, then each, remembered
+ *              deleted topics: count, then id (16 bytes) and seq of the entry each, by seq, topics: count, then each,
+ *              remembered
  *   topic      id (16 bytes), name, created at ms, configs: count, then key and value each, partitions: count, then each
  *   partition  high watermark, flags u8 (1: has runs, 2: has producers); with flag 1 the runs in memory: distance of the
  *              first one's base offset to the high watermark, count, then each (run-codec.ts);
@@ -82,7 +83,7 @@ export const imageOfFold = (fold: Fold): FoldImage => {
   }
 }
 
-/** Runs, partitions and remembered segments that are written between two stops: some milliseconds. */
+/** Runs, partitions and remembered segments that are written or read between two stops: some milliseconds. */
 const SLICE_ITEMS = 4_096
 
 /** Stops now and then, so that others have their turn: the image stays as it is. Answers with the bytes. */
@@ -182,8 +183,17 @@ const writeProducers = (
   }
 }
 
-/** Throws EntryError unless the bytes are exactly one sound body. */
+/** All slices at once. */
 export const decodeBody = (body: Uint8Array, seq: number): FoldImage => {
+  const slices = decodeSlices(body, seq)
+  for (;;) {
+    const slice = slices.next()
+    if (slice.done === true) return slice.value
+  }
+}
+
+/** Throws EntryError unless the bytes are exactly one sound body. Stops now and then, so that others have their turn. */
+export const decodeSlices = function* (body: Uint8Array, seq: number): Generator<void, FoldImage> {
   const reader = new EntryReader(body, body.length, "checkpoint")
   const nonce = reader.uuid("nonce")
   const epoch = reader.varint("epoch")
@@ -195,8 +205,8 @@ export const decodeBody = (body: Uint8Array, seq: number): FoldImage => {
   const materializedAtSeq = reader.varint("seq of the materialization")
   const isOrdered = materializedSeq === 0 ? materializedAtSeq === 0 : materializedSeq < materializedAtSeq
   if (!isOrdered || materializedAtSeq > seq) reader.fail(`materialized through ${materializedSeq}`)
-  const deletedTopicIds = readDeleted(reader, seq)
-  const topics = readTopics(reader, { seq, materializedSeq, timeMs, deletedTopicIds })
+  const deletedTopicIds = readDeleted(reader, { seq, materializedSeq })
+  const topics = yield* readTopics(reader, { seq, materializedSeq, timeMs, deletedTopicIds })
   const { forgottenMs, remembered } = readRemembered(reader, seq)
   if (reader.byteOffset !== body.length) reader.fail("bytes are left over after the state")
   if (seq > 0 && nonce === UUID_ZERO) reader.fail("a fold of entries has the last one's nonce")
@@ -226,12 +236,22 @@ const readHolder = (reader: EntryReader): FoldScalars["holder"] => {
   return { name, session, region: reader.string("holder's region") }
 }
 
-const readDeleted = (reader: EntryReader, seqMax: number): ReadonlyMap<Uuid, number> => {
+/** In the order of their deletions; bounded as in the fold, apart from those whose pages are still to be deleted. */
+const readDeleted = (
+  reader: EntryReader,
+  bounds: { readonly seq: number; readonly materializedSeq: number }
+): ReadonlyMap<Uuid, number> => {
   const deleted = new Map<Uuid, number>()
+  let seqBefore = 1
+  let forgettable = 0
   for (let left = reader.count("deleted topics", 17); left > 0; left -= 1) {
     const topicId = reader.uuid("deleted topic")
     const seq = reader.varint("seq of the deletion")
-    if (deleted.has(topicId) || seq < 1 || seq > seqMax) reader.fail(`topic ${topicId} deleted at seq ${seq}`)
+    const isInOrder = seq >= seqBefore && seq <= bounds.seq
+    if (deleted.has(topicId) || !isInOrder) reader.fail(`topic ${topicId} deleted at seq ${seq}, after ${seqBefore}`)
+    if (seq <= bounds.materializedSeq) forgettable += 1
+    if (forgettable > limits.deletedTopicIdsKept) reader.fail(`more than ${limits.deletedTopicIdsKept} deleted topics`)
+    seqBefore = seq
     deleted.set(topicId, seq)
   }
   return deleted
@@ -244,12 +264,13 @@ interface TopicBounds {
   readonly deletedTopicIds: ReadonlyMap<Uuid, number>
 }
 
-const readTopics = (reader: EntryReader, bounds: TopicBounds): ReadonlyArray<TopicImage> => {
+const readTopics = function* (reader: EntryReader, bounds: TopicBounds): Generator<void, ReadonlyArray<TopicImage>> {
   const runReader = new RunReader(reader)
   const topics: Array<TopicImage> = []
   const topicIds = new Set<Uuid>()
   const collisionKeys = new Set<string>()
   let nameBefore = ""
+  let items = 0
   for (let left = reader.count("topics", 21); left > 0; left -= 1) {
     const topicId = reader.uuid("topic id")
     const name = reader.string("topic name")
@@ -263,26 +284,38 @@ const readTopics = (reader: EntryReader, bounds: TopicBounds): ReadonlyArray<Top
     const configs = readConfigs(reader)
     const count = reader.count("partitions", 2)
     if (count < 1 || count > limits.partitionsPerTopicMax) reader.fail(`${count} partitions`)
-    const partitions = Array.from({ length: count }, () => readPartition(reader, runReader, bounds))
+    const partitions: Array<PartitionImage> = []
+    while (partitions.length < count) {
+      const partition = yield* readPartition(reader, runReader, bounds)
+      partitions.push(partition)
+      items += 1 + (partition.producers?.size ?? 0)
+      if (items < SLICE_ITEMS) continue
+      items = 0
+      yield
+    }
     topics.push({ created: { topicId, name, partitions: count, configs, createdAtMs }, partitions })
   }
   return topics
 }
 
-const readPartition = (reader: EntryReader, runReader: RunReader, bounds: TopicBounds): PartitionImage => {
+const readPartition = function* (
+  reader: EntryReader,
+  runReader: RunReader,
+  bounds: TopicBounds
+): Generator<void, PartitionImage> {
   const highWatermark = reader.varint("high watermark")
   const flags = reader.u8("partition's flags")
   if ((flags & ~FLAGS_KNOWN) !== 0) reader.fail(`partition's flags ${flags} are unknown to this program`)
-  const runs = (flags & FLAG_RUNS) === 0 ? undefined : readRuns(reader, runReader, { highWatermark, ...bounds })
+  const runs = (flags & FLAG_RUNS) === 0 ? undefined : yield* readRuns(reader, runReader, { highWatermark, ...bounds })
   const producers = (flags & FLAG_PRODUCERS) === 0 ? undefined : readProducers(reader, highWatermark, bounds.timeMs)
   return { highWatermark, runs, producers }
 }
 
-const readRuns = (
+const readRuns = function* (
   reader: EntryReader,
   runReader: RunReader,
   bounds: TopicBounds & { readonly highWatermark: number }
-): RunTable => {
+): Generator<void, RunTable> {
   const distance = reader.varint("distance of the first run")
   if (distance > bounds.highWatermark) reader.fail("runs begin below offset 0")
   let nextOffset = bounds.highWatermark - distance
@@ -295,6 +328,7 @@ const readRuns = (
     seqBefore = seq
     runs.add(run)
     nextOffset = run.nextOffset
+    if (left % SLICE_ITEMS === 0) yield
   }
   if (runs.runCount === 0 || nextOffset !== bounds.highWatermark) {
     reader.fail(`runs end at offset ${nextOffset} of ${bounds.highWatermark}`)

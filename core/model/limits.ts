@@ -230,6 +230,11 @@ export const limits = {
    * a second what is older than 30 s. So this must outlast any retry.
    */
   segmentsRemembered: 65_536,
+  /**
+   * Ids of deleted topics that are remembered once their index pages are gone, some 100 bytes each: those of younger
+   * deletions always are. The same on all agents of a cluster: folds forget by it.
+   */
+  deletedTopicIdsKept: 16_384,
   /** Of their entries those of the newest stay in memory, so many bytes; others are read back from the log when asked for. */
   entriesRememberedBytes: 16 * MiB,
   /** Agents ask the database for the time so often. */

@@ -6,12 +6,15 @@
  */
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "vitest"
-import { CheckpointError, checkpointSlices, encodeCheckpoint, restoreFold } from "#core/log/checkpoint.ts"
+import { CheckpointError, checkpointSlices, checkSlices, encodeCheckpoint, restoreFold } from "#core/log/checkpoint.ts"
 import { decodeBody, encodeBody, imageOfFold } from "#core/log/checkpoint-body.ts"
 import { cutChunks, joinChunks } from "#core/log/checkpoint-chunks.ts"
 import { digest } from "#core/log/digest.ts"
 import { EntryError } from "#core/log/entry.ts"
 import { applyRow, createFold, type Fold } from "#core/log/fold.ts"
+import { type LogEffect } from "#core/log/effect.ts"
+import { limits } from "#core/model/limits.ts"
+import { type Uuid } from "#core/model/uuid.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
 import {
   commitOf,
@@ -21,6 +24,7 @@ import {
   batchOf,
   NOW_MS,
   randomOf,
+  rowAfter,
   runOf,
   settle,
   TOPIC
@@ -166,7 +170,100 @@ describe("a checkpoint that is made in slices", () => {
     }
     assert.isAbove(count, 3)
     assert.deepEqual(hexOf(slice.value.chunks), expected)
+    assert.isAbove([...checkSlices(slice.value.chunks, { shard: 0, seq: slice.value.seq })].length, 3, "to check")
     assert.equal(digest(restored(slice.value.chunks)), before)
+  })
+})
+
+/** With another bound of deleted topics that are remembered. */
+const keepingDeleted = (count: number, use: () => void): void => {
+  const bounds = limits as { deletedTopicIdsKept: number }
+  const before = bounds.deletedTopicIdsKept
+  bounds.deletedTopicIdsKept = count
+  try {
+    use()
+  } finally {
+    bounds.deletedTopicIdsKept = before
+  }
+}
+
+/** Topics come and go, one after the other; every tenth entry says that the entries before the last nine are in pages. */
+const historyOfDeletions = (entries: number): ReadonlyArray<LogRow> => {
+  const fold = createFold(0)
+  const rows: Array<LogRow> = []
+  const add = (effects: ReadonlyArray<LogEffect>): void => {
+    const row = rowAfter(fold, effects)
+    rows.push(row)
+    applyRow(fold, row)
+  }
+  add([{ kind: "genesis", clusterId: idOf("cluster", 1) }])
+  const live: Array<Uuid> = []
+  for (let n = 1; n <= entries; n += 1) {
+    const topicId = idOf("topic", n)
+    if (n % 10 === 0) add([{ kind: "materialized", throughSeq: fold.seq - 9 }])
+    else if (n % 10 > 6) add(live.splice(0, 2).map((gone) => ({ kind: "topic-deleted", topicId: gone })))
+    else {
+      live.push(topicId)
+      add([{ kind: "topic-created", topicId, name: `topic-${n}`, partitions: 1, configs: [], createdAtMs: NOW_MS }])
+    }
+  }
+  return rows
+}
+
+describe("deleted topics", () => {
+  for (const kept of [0, 1, 4, 1_000]) {
+    it(`are forgotten beyond ${kept}, the oldest first, once their pages are gone`, () =>
+      keepingDeleted(kept, () => {
+        const rows = historyOfDeletions(120)
+        const fold = createFold(0)
+        const all = new Map<Uuid, number>()
+        for (const row of rows) {
+          for (const effect of applyRow(fold, row).effects) {
+            if (effect.kind === "topic-deleted") all.set(effect.topicId, row.seq)
+          }
+          const young = [...all].filter(([, seq]) => seq > fold.materializedSeq)
+          const old = [...all].filter(([, seq]) => seq <= fold.materializedSeq)
+          assert.deepEqual([...fold.deletedTopicIds], [...old.slice(Math.max(0, old.length - kept)), ...young])
+        }
+        assert.isAbove(all.size, 50)
+      }))
+
+    it(`are the same in a fold that is restored from however far behind, where ${kept} are kept`, () =>
+      keepingDeleted(kept, () => {
+        const rows = historyOfDeletions(120)
+        const whole = foldOf(rows)
+        for (let count = 3; count <= rows.length; count += 7) {
+          const chunks = encodeCheckpoint(foldOf(rows, count))
+          for (let behind = 0; behind < count; behind += 3) {
+            const fold = foldOf(rows, behind)
+            const { effects } = restoreFold(fold, chunks)
+            assert.equal(digest(foldOn(fold, rows)), digest(whole), `from seq ${behind} to ${count}`)
+            const gone = foldOf(rows, behind)
+              .topics()
+              .map(({ topicId }) => topicId)
+              .filter((topicId) => foldOf(rows, count).topicById(topicId) === undefined)
+            assert.deepEqual(
+              effects,
+              gone.map((topicId) => ({ kind: "topic-deleted", topicId }))
+            )
+          }
+        }
+      }))
+  }
+
+  it("are refused in a checkpoint where they are more than any fold keeps, or not in their order", () => {
+    const rows = historyOfDeletions(120)
+    const fold = foldOf(rows)
+    const image = imageOfFold(fold)
+    const old = [...fold.deletedTopicIds].filter(([, seq]) => seq <= fold.materializedSeq)
+    const body = bodyOf(fold)
+    keepingDeleted(old.length, () =>
+      assert.equal(decodeBody(body, fold.seq).deletedTopicIds.size, fold.deletedTopicIds.size)
+    )
+    keepingDeleted(old.length - 1, () => assert.throws(() => decodeBody(body, fold.seq), EntryError, /more than/))
+    const slices = encodeBody({ ...image, deletedTopicIds: new Map([...fold.deletedTopicIds].toReversed()) })
+    const reversed = slices.next().value as Buffer
+    assert.throws(() => decodeBody(reversed, fold.seq), EntryError, /deleted at seq/)
   })
 })
 
@@ -196,6 +293,36 @@ describe("a checkpoint that does not fit the fold", () => {
         return fold
       },
       /another cluster/
+    ],
+    [
+      "where a topic lives that was deleted",
+      () => {
+        const fold = foldWithTopic()
+        settle(fold, [{ kind: "delete-topic", topicId: TOPIC, mayBeDone: false }])
+        return fold
+      },
+      () => {
+        const fold = foldWithTopic()
+        settle(fold, [])
+        settle(fold, [])
+        return fold
+      },
+      /topic 70.* was deleted, and lives in it/
+    ],
+    [
+      "where nothing is known of a topic that was deleted, though none can have been forgotten",
+      () => {
+        const fold = foldWithTopic()
+        settle(fold, [{ kind: "delete-topic", topicId: TOPIC, mayBeDone: false }])
+        return fold
+      },
+      () => {
+        const fold = createFold(0)
+        for (let n = 0; n < 5; n += 1) settle(fold, [createTopicOf(`other-${n}`, 10 + n)])
+        fold.clusterId = idOf("cluster", 1)
+        return fold
+      },
+      /topic 70.* was deleted, and never was in it/
     ],
     [
       "where a high watermark retreats",
