@@ -267,6 +267,17 @@ describe("deleted topics", () => {
   })
 })
 
+describe("topics in order", () => {
+  it("are those of the checkpoint, also where it has none", () => {
+    const early = foldWithTopic()
+    const late = foldWithTopic()
+    settle(late, [{ kind: "delete-topic", topicId: TOPIC, mayBeDone: false }])
+    assert.equal(early.topics().length, 1)
+    restoreFold(early, encodeCheckpoint(late))
+    assert.deepEqual(early.topics(), [])
+  })
+})
+
 describe("a checkpoint that does not fit the fold", () => {
   const refused: ReadonlyArray<readonly [why: string, fold: () => Fold, late: () => Fold, message: RegExp]> = [
     ["of an earlier seq", () => foldOf(historyOf(1).rows, 50), () => foldOf(historyOf(1).rows, 50), /seq 50 already/],
