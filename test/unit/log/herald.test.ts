@@ -29,7 +29,7 @@ describe("a herald that passes on", () => {
         tell: ({ name }) => Effect.sync(() => void told.push(name))
       }
       const clock = yield* Clock.Clock
-      const herald = new Herald({ peers, clock, run: (effect) => void Effect.runSync(effect) })
+      const herald = new Herald({ peers, clock, run: (effect) => Effect.runSync(effect) })
       const tidings: Tidings = { epoch: 1, tailSeq: 5, rows: [], relayTo: [self.nodeId, second.nodeId] }
       herald.passOn(tidings)
       assert.deepEqual(told, [second.name])
