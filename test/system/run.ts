@@ -200,9 +200,12 @@ function readOptions(): Options {
     options: {
       against: { type: "string", default: "meridian" },
       keep: { type: "boolean", default: false },
-      list: { type: "boolean", default: false }
+      list: { type: "boolean", default: false },
+      help: { type: "boolean", default: false }
     }
   })
+  if (values.help)
+    throw new UsageError("usage: npm run test:system -- [--list] [--keep] [--against meridian|kafka] [NAME…]")
   const { against } = values
   if (against !== "meridian" && against !== "kafka") throw new UsageError("--against is meridian or kafka")
   return { against, keep: values.keep, list: values.list, names: positionals }
