@@ -281,6 +281,45 @@ describe("idempotent producers", () => {
     )
   )
 
+  it.live("an old batch sent again is answered as a duplicate without an offset, and harms nobody", () =>
+    withCluster(({ agents }, [east, west]) =>
+      Effect.gen(function* () {
+        yield* createTopic(east!, "t")
+        const producerId = yield* producerOf(east!)
+        const batch = (sequence: number) =>
+          batchOf([`s${sequence}`], { producerId, producerEpoch: 0, baseSequence: sequence })
+        for (let sequence = 10; sequence < 17; sequence++) {
+          assert.strictEqual((yield* produce(east!, "t", batch(sequence))).errorCode, errorCodes.NONE)
+        }
+        for (const client of [east!, west!]) {
+          assert.deepInclude(yield* produce(client, "t", batch(10)), {
+            errorCode: errorCodes.DUPLICATE_SEQUENCE_NUMBER,
+            baseOffset: -1,
+            logStartOffset: 0,
+            errorMessage: null
+          })
+        }
+        const before = yield* produce(west!, "t", batch(9))
+        assert.strictEqual(before.errorCode, errorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER)
+        // Without an answer it is no failure either: the connection stays.
+        east!.send(Produce, 9, {
+          transactionalId: null,
+          acks: 0,
+          timeoutMs: 1_000,
+          topicData: [{ name: "t", partitionData: [{ index: 0, records: batch(11) }] }]
+        })
+        assert.strictEqual((yield* produce(east!, "t", batch(17))).baseOffset, 7)
+        const records = recordsOf((yield* fetch(west!, "t", { offset: 0 })).records)
+        assert.deepStrictEqual(
+          records,
+          Array.from({ length: 8 }, (_, n) => `${n}:s${10 + n}`)
+        )
+        const { produceDuplicates, produceRejected } = agents[0]!.metrics.counters
+        assert.deepStrictEqual({ produceDuplicates, produceRejected }, { produceDuplicates: 2, produceRejected: 0 })
+      })
+    )
+  )
+
   it.live("producer ids are never given twice, whichever agent gives them", () =>
     withCluster((_, clients) =>
       Effect.gen(function* () {

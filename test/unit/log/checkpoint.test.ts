@@ -12,14 +12,23 @@ import { cutChunks, joinChunks } from "#core/log/checkpoint-chunks.ts"
 import { digest } from "#core/log/digest.ts"
 import { EntryError } from "#core/log/entry.ts"
 import { applyRow, createFold, type Fold } from "#core/log/fold.ts"
+import { type CommitSegmentAnswer } from "#core/log/command.ts"
 import { type LogEffect } from "#core/log/effect.ts"
+import {
+  ACCEPTED_COUNT_MAX,
+  NUMBERS_PER_BATCH,
+  type ProducerState,
+  sequenceCountOf
+} from "#core/log/producer-states.ts"
 import { limits } from "#core/model/limits.ts"
 import { type Uuid } from "#core/model/uuid.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
+import { crc32c } from "#core/records/crc32c.ts"
 import {
   commitOf,
   createTopicOf,
   foldWithTopic,
+  idempotent,
   idOf,
   batchOf,
   NOW_MS,
@@ -41,7 +50,7 @@ const GOLDEN_STATE = {
   nextProducerId: 2_000,
   residentRuns: 25
 }
-const GOLDEN_DIGEST = "e381ef2f9f09d93fdc320ea582e5da235d21542d7297e5b022f15e0594dd45fa"
+const GOLDEN_DIGEST = "8504a0fa785057ce1f6f4dc04310ce48fb62f5ddaf3d78f4f680eabf3ab30037"
 
 const restored = (chunks: ReadonlyArray<Uint8Array>, fold: Fold = createFold(0)): Fold => {
   restoreFold(fold, chunks)
@@ -64,9 +73,18 @@ const bodyOf = (fold: Fold): Buffer => {
   }
 }
 
+/** Sequences of the batches that are remembered. */
+const rememberedOf = ({ batches }: ProducerState): number => {
+  let count = 0
+  for (let at = 0; at < batches.length; at += NUMBERS_PER_BATCH) {
+    count += sequenceCountOf(batches[at]!, batches[at + 1]!)
+  }
+  return count
+}
+
 describe("the histories of these tests", () => {
   it("hold everything that a checkpoint tells of", () => {
-    const folds = [1, 2, 3, 4, 5].map((seed) => historyOf(seed).fold)
+    const folds = [1, 2, 3, 4, 5].map((seed) => historyOf(seed, { isSteady: true }).fold)
     const partitions = folds.flatMap((fold) => fold.topics().flatMap((topic) => topic.partitions))
     const runs = partitions.flatMap((each) => Array.from({ length: each.runCount }, (_, index) => each.run(index)))
     const isAny = {
@@ -79,6 +97,9 @@ describe("the histories of these tests", () => {
       appendTimes: runs.some((run) => run.timestampType === "append"),
       sharedSegments: runs.some((run) => runs.some((other) => other !== run && other.segment === run.segment)),
       producers: partitions.some((each) => (each.producers?.size ?? 0) > 1),
+      forgottenBatches: partitions.some((each) =>
+        [...(each.producers?.entries() ?? [])].some(([, state]) => state.acceptedCount > rememberedOf(state))
+      ),
       remembered: folds.every((fold) => fold.segments.size > 0 && fold.segments.forgottenMs > 0)
     }
     for (const [what, holds] of Object.entries(isAny)) assert.isTrue(holds, what)
@@ -94,7 +115,7 @@ describe("a restored fold", () => {
     [5, 500_000]
   ] as const) {
     it(`is the fold that folded everything, at any seq and from there on, seed ${seed}`, () => {
-      const { rows, fold: whole } = historyOf(seed, { stepMs })
+      const { rows, fold: whole } = historyOf(seed, { stepMs, isSteady: true })
       for (let count = 1; count <= rows.length; count += 23) {
         const before = foldOf(rows, count)
         const chunks = encodeCheckpoint(before)
@@ -106,7 +127,7 @@ describe("a restored fold", () => {
     })
 
     it(`is the same in place, from however far behind, seed ${seed}`, () => {
-      const { rows, fold: whole } = historyOf(seed + 50, { stepMs })
+      const { rows, fold: whole } = historyOf(seed + 50, { stepMs, isSteady: true })
       const chunks = encodeCheckpoint(foldOf(rows, 250))
       for (let behind = 0; behind < 250; behind += 31) {
         const fold = restored(chunks, foldOf(rows, behind))
@@ -361,8 +382,54 @@ describe("a checkpoint that does not fit the fold", () => {
   }
 })
 
+const goldenOf = (version: 1 | 2): ReadonlyArray<Buffer> =>
+  readFileSync(new URL(`../../goldens/log/checkpoint-v${version}.hex`, import.meta.url), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => Buffer.from(line, "hex"))
+
+const GOLDEN_PRODUCER = 424_242
+const GOLDEN_TOPIC = idOf("topic", 3)
+
+/** What the golden of version 2 holds: that of version 1, and then a producer of whom batches are forgotten. */
+const goldenFold = (): Fold => {
+  const fold = restored(goldenOf(1))
+  for (let n = 0; n < 7; n += 1) {
+    const batch = idempotent(GOLDEN_PRODUCER, 3, (2 ** 31 - 5 + n * 2) % 2 ** 31, 2)
+    const createdAtMs = fold.timeMs
+    settle(fold, [commitOf(900_000 + n, [runOf([batch], { topicId: GOLDEN_TOPIC })], { createdAtMs })], fold.timeMs + 1)
+  }
+  return fold
+}
+
+/** As a program of version 1 wrote it: a fold of one topic, where one producer produced to partition 0. */
+const asVersion1 = (fold: Fold): ReadonlyArray<Uint8Array> => {
+  const image = imageOfFold(fold)
+  const state = image.topics[0]!.partitions[0]!.producers!.get(7)!
+  state.acceptedCount = rememberedOf(state)
+  const body = (encodeBody(image).next().value as Buffer).toString("hex")
+  // What is of version 2 alone: the count behind the last batch, which was appended last and has no time of its own.
+  const lastBatch = Buffer.from([...state.batches.slice(-NUMBERS_PER_BATCH, -2), 2, 0]).toString("hex")
+  const count = Buffer.from([state.acceptedCount]).toString("hex")
+  assert.equal(body.split(lastBatch + count).length, 2)
+  const old = Buffer.from(body.replace(lastBatch + count, lastBatch), "hex")
+  return cutChunks({ shard: fold.shard, seq: fold.seq, body: old }).map((chunk) => {
+    const changed = Buffer.from(chunk)
+    changed[4] = 1
+    changed.writeUInt32BE(crc32c(changed.subarray(0, -4)), changed.length - 4)
+    return changed
+  })
+}
+
+/** What every state must be, whoever read it. */
+const assertSound = (state: ProducerState): void => {
+  assert.isAtMost(state.batches.length, NUMBERS_PER_BATCH * limits.producerBatchesRemembered)
+  assert.isAtLeast(state.acceptedCount, Math.min(rememberedOf(state), ACCEPTED_COUNT_MAX))
+  assert.isAtMost(state.acceptedCount, ACCEPTED_COUNT_MAX)
+}
+
 describe("damaged checkpoints", () => {
-  const { fold } = historyOf(21, { entries: 120 })
+  const { fold } = historyOf(21, { entries: 120, isSteady: true })
   /** In many small chunks. */
   const chunks = cutChunks({ shard: 0, seq: fold.seq, body: bodyOf(fold) }, 600)
 
@@ -412,29 +479,79 @@ describe("damaged checkpoints", () => {
 
   it("of a newer program are told as such", () => {
     const newer = Buffer.from(chunks[0]!)
-    newer[4] = 2
-    assertRefused(changed(0, newer), /at seq \d+|version 2 is unknown to this program/)
-    assertRefused(chunks.with(1, newer), /chunk 1: version 2 is unknown to this program/)
+    newer[4] = 3
+    assertRefused(changed(0, newer), /at seq \d+|version 3 is unknown to this program/)
+    assertRefused(chunks.with(1, newer), /chunk 1: version 3 is unknown to this program/)
+  })
+
+  it("are refused where one is of another version than the others", () => {
+    const older = Buffer.from(chunks[1]!)
+    older[4] = 1
+    older.writeUInt32BE(crc32c(older.subarray(0, -4)), older.length - 4)
+    assertRefused(changed(1, older), /chunk 1 is one of another checkpoint/)
+    const oldest = chunks.map((chunk) => {
+      const changedChunk = Buffer.from(chunk)
+      changedChunk[4] = 1
+      changedChunk.writeUInt32BE(crc32c(changedChunk.subarray(0, -4)), changedChunk.length - 4)
+      return changedChunk
+    })
+    assertRefused(oldest, /./)
   })
 
   it("are an error of theirs, never of this program, behind right checksums as well", () => {
-    const body = bodyOf(fold)
     const random = randomOf(7)
-    let refusals = 0
-    for (let at = 0; at < body.length; at += 1) {
-      const lying = Buffer.from(body)
-      lying[at] = lying[at]! ^ (1 + Math.floor(random() * 255))
-      try {
-        decodeBody(lying, fold.seq)
-      } catch (error) {
-        assert.instanceOf(error, EntryError)
-        refusals += 1
+    const old = joinChunks(goldenOf(1), { shard: 0 })
+    for (const { body, seq, version } of [{ body: bodyOf(fold), seq: fold.seq, version: 2 as const }, old]) {
+      let refusals = 0
+      for (let at = 0; at < body.length; at += 1) {
+        const lying = Buffer.from(body)
+        lying[at] = lying[at]! ^ (1 + Math.floor(random() * 255))
+        try {
+          for (const { producers } of decodeBody(lying, seq, version).topics.flatMap((topic) => topic.partitions)) {
+            for (const [, state] of producers?.entries() ?? []) assertSound(state)
+          }
+        } catch (error) {
+          assert.instanceOf(error, EntryError)
+          refusals += 1
+        }
+      }
+      assert.isAbove(refusals, body.length / 10)
+      for (let length = 0; length < body.length; length += 1) {
+        assert.throws(() => decodeBody(body.subarray(0, length), seq, version), EntryError)
       }
     }
-    assert.isAbove(refusals, body.length / 10)
-    for (let length = 0; length < body.length; length += 1) {
-      assert.throws(() => decodeBody(body.subarray(0, length), fold.seq), EntryError)
+  })
+
+  it("are refused where a producer's count or sequences cannot be", () => {
+    const five = foldWithTopic()
+    for (let n = 0; n < 7; n += 1) settle(five, [commitOf(n, [runOf([idempotent(7, 0, n * 2, 2)])])])
+    const two = foldWithTopic()
+    for (let n = 0; n < 2; n += 1) settle(two, [commitOf(n, [runOf([idempotent(7, 0, n * 2, 2)])])])
+    const changedState = (of: Fold, change: (state: ProducerState) => void): (() => void) => {
+      const image = imageOfFold(of)
+      const topic = image.topics[0]!
+      change(topic.partitions[0]!.producers!.get(7)!)
+      const slices = encodeBody(image)
+      const body = slices.next().value as Buffer
+      return () => decodeBody(body, of.seq)
     }
+    const withCount = (of: Fold, count: number): (() => void) =>
+      changedState(of, (state) => {
+        state.acceptedCount = count
+      })
+    for (const count of [10, 14, 1_000, ACCEPTED_COUNT_MAX]) withCount(five, count)()
+    for (const count of [0, 9, ACCEPTED_COUNT_MAX + 1, 2 ** 40]) {
+      assert.throws(withCount(five, count), EntryError, /sequences accepted, 10 of them in 5 batches/)
+    }
+    withCount(two, 4)()
+    for (const count of [0, 3, 5]) assert.throws(withCount(two, count), EntryError, /4 of them in 2 batches/)
+    const withBatch = (index: number, value: number): (() => void) =>
+      changedState(two, (state) => {
+        state.batches[index] = value
+      })
+    assert.throws(withBatch(4, 3), EntryError, /sequence 3 where 2 follows/)
+    assert.throws(withBatch(1, 2 ** 31), EntryError, /a sequence is above/)
+    assert.throws(withBatch(0, 2 ** 31), EntryError, /a sequence is above/)
   })
 
   it("do not make anyone reserve memory for a false count", () => {
@@ -451,19 +568,42 @@ describe("damaged checkpoints", () => {
 })
 
 describe("the format", () => {
-  const golden = (): ReadonlyArray<Buffer> =>
-    readFileSync(new URL("../../goldens/log/checkpoint-v1.hex", import.meta.url), "utf8")
-      .trim()
-      .split("\n")
-      .map((line) => Buffer.from(line, "hex"))
-
-  it("reads the golden checkpoint of version 1, and writes it still", () => {
-    const fold = restored(golden())
-    assert.deepEqual(hexOf(cutChunks({ shard: 0, seq: fold.seq, body: bodyOf(fold) }, 1_000)), hexOf(golden()))
+  it("reads the golden checkpoint of version 1", () => {
+    const fold = restored(goldenOf(1))
     const { seq, epoch, holder, materializedSeq, materializedAtSeq, nextProducerId, residentRuns } = fold
     const expected = GOLDEN_STATE
     assert.deepEqual({ seq, epoch, holder, materializedSeq, materializedAtSeq, nextProducerId, residentRuns }, expected)
     assert.equal(digest(fold), GOLDEN_DIGEST)
+    const states = fold
+      .topics()
+      .flatMap((topic) => topic.partitions.flatMap(({ producers }) => [...(producers?.entries() ?? [])]))
+    assert.isAbove(states.length, 3)
+    for (const [, state] of states) assert.equal(state.acceptedCount, rememberedOf(state), "all that it tells of")
+    assert.equal(digest(restored(encodeCheckpoint(fold))), GOLDEN_DIGEST, "and is the same as one of version 2")
+  })
+
+  it("reads the golden checkpoint of version 2, and writes it still", () => {
+    const fold = restored(goldenOf(2))
+    assert.deepEqual(hexOf(cutChunks({ shard: 0, seq: fold.seq, body: bodyOf(fold) }, 1_000)), hexOf(goldenOf(2)))
+    assert.equal(digest(fold), digest(goldenFold()))
+    assert.equal(fold.topicById(GOLDEN_TOPIC)!.partitions[0]!.producers!.get(GOLDEN_PRODUCER)!.acceptedCount, 14)
+  })
+
+  it("of version 1 tells of what was forgotten by then as out of order, and goes on counting", () => {
+    const before = foldWithTopic()
+    for (let n = 0; n < 7; n += 1) settle(before, [commitOf(n, [runOf([idempotent(7, 0, n * 2, 2)])])])
+    const fold = restored(asVersion1(before))
+    const commit = (segment: number, sequence: number): string => {
+      const [answer] = settle(fold, [commitOf(segment, [runOf([idempotent(7, 0, sequence, 2)])])])
+      return (answer as CommitSegmentAnswer).runs[0]![0]!.verdict
+    }
+    assert.equal(commit(10, 4), "duplicate")
+    assert.equal(commit(11, 2), "outOfOrderSequence")
+    assert.equal(commit(12, 14), "accepted")
+    assert.equal(commit(13, 4), "duplicateWithoutOffset")
+    assert.equal(commit(14, 2), "outOfOrderSequence")
+    assert.equal(fold.topicById(TOPIC)!.partitions[0]!.producers!.get(7)!.acceptedCount, 12)
+    assert.equal(digest(restored(encodeCheckpoint(fold))), digest(fold))
   })
 
   it("keeps seqs above 2^32", () => {
