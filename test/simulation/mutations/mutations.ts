@@ -8,6 +8,7 @@ const JUDGE = "core/log/judge.ts"
 const LOG_TAIL = "core/log/log-tail.ts"
 const SEGMENT_BUFFER = "core/agent/segment-buffer.ts"
 const SEGMENT_WRITER = "replication/quorum/segment-writer.ts"
+const LIMITS = "core/model/limits.ts"
 const PRODUCER_STATES = "core/log/producer-states.ts"
 const TRUTH = "test/simulation/checkers/truth.ts"
 const PRODUCER = "test/simulation/workload/producer.ts"
@@ -163,7 +164,13 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
       { file: JUDGE, find: '      if (verdict !== "accepted") return refusal(verdict)\n', replace: "" },
       { file: SEGMENT_BUFFER, find: "  yield* Deferred.await(before.submitted)\n", replace: "" },
       ACCEPTED_BY_TRUTH,
-      // They would be doubled before anything else is seen.
+      // What comes again is known, so that nothing is doubled before anything is out of order.
+      { file: LIMITS, find: "  producerBatchesRemembered: 5,\n", replace: "  producerBatchesRemembered: 500,\n" },
+      {
+        file: LIMITS,
+        find: "limits.producerBatchesRemembered === 5,",
+        replace: "limits.producerBatchesRemembered === 500,"
+      },
       { file: PRODUCER, find: "const OLD_BATCH_CHANCE = 0.08\n", replace: "const OLD_BATCH_CHANCE = 0\n" }
     ],
     scenario: "buckets",
