@@ -14,7 +14,8 @@
  *              first one's base offset to the high watermark, count, then each (run-codec.ts);
  *              with flag 2 the producers: count, then each
  *   producer   id, epoch, time ms less seen ms, batches: count, then each: base sequence, last sequence, high watermark less
- *              base offset, time ms less append time ms + 1 (0: none)
+ *              base offset, time ms less append time ms + 1 (0: none); accepted count (not in version 1: the sequences of the
+ *              batches)
  *   remembered forgotten ms + 1, segments: count, then each: id (16 bytes), seq less that of the one before (signed), effect
  *              index, created at ms less that of the one before (signed)
  *
@@ -24,10 +25,21 @@ import { limits } from "#core/model/limits.ts"
 import { collisionKey } from "#core/model/topic-name.ts"
 import { UUID_ZERO, type Uuid } from "#core/model/uuid.ts"
 import { readConfigs, writeConfigs } from "./batch-bytes.ts"
+import { CHECKPOINT_VERSION, type CheckpointVersion } from "./checkpoint-chunks.ts"
 import { type TopicCreated } from "./effect.ts"
 import { EntryReader, EntryWriter } from "./entry-bytes.ts"
 import { type Fold, type FoldScalars } from "./fold.ts"
-import { newProducerState, NUMBERS_PER_BATCH, type ProducerState, ProducerStates } from "./producer-states.ts"
+import {
+  ACCEPTED_COUNT_MAX,
+  countAccepted,
+  newProducerState,
+  nextSequenceOf,
+  NUMBERS_PER_BATCH,
+  type ProducerState,
+  ProducerStates,
+  SEQUENCE_MAX,
+  sequenceCountOf
+} from "./producer-states.ts"
 import { type RememberedSegment } from "./remembered-segments.ts"
 import { RUN_BYTES_MIN, RunReader, RunWriter } from "./run-codec.ts"
 import { RunTable } from "./run-table.ts"
@@ -168,7 +180,7 @@ const writeProducers = (
   foldTimeMs: number
 ): void => {
   writer.varint(producers!.size)
-  for (const [producerId, { epoch, seenMs, batches }] of producers!.entries()) {
+  for (const [producerId, { epoch, seenMs, batches, acceptedCount }] of producers!.entries()) {
     writer.varint(producerId)
     writer.varint(epoch)
     writer.varint(foldTimeMs - seenMs)
@@ -180,12 +192,13 @@ const writeProducers = (
       const appendTimeMs = batches[at + 3]!
       writer.varint(appendTimeMs < 0 ? 0 : foldTimeMs - appendTimeMs + 1)
     }
+    writer.varint(acceptedCount)
   }
 }
 
 /** All slices at once. */
-export const decodeBody = (body: Uint8Array, seq: number): FoldImage => {
-  const slices = decodeSlices(body, seq)
+export const decodeBody = (body: Uint8Array, seq: number, version?: CheckpointVersion): FoldImage => {
+  const slices = decodeSlices(body, seq, version)
   for (;;) {
     const slice = slices.next()
     if (slice.done === true) return slice.value
@@ -193,7 +206,11 @@ export const decodeBody = (body: Uint8Array, seq: number): FoldImage => {
 }
 
 /** Throws EntryError unless the bytes are exactly one sound body. Stops now and then, so that others have their turn. */
-export const decodeSlices = function* (body: Uint8Array, seq: number): Generator<void, FoldImage> {
+export const decodeSlices = function* (
+  body: Uint8Array,
+  seq: number,
+  version: CheckpointVersion = CHECKPOINT_VERSION
+): Generator<void, FoldImage> {
   const reader = new EntryReader(body, body.length, "checkpoint")
   const nonce = reader.uuid("nonce")
   const epoch = reader.varint("epoch")
@@ -206,7 +223,7 @@ export const decodeSlices = function* (body: Uint8Array, seq: number): Generator
   const isOrdered = materializedSeq === 0 ? materializedAtSeq === 0 : materializedSeq < materializedAtSeq
   if (!isOrdered || materializedAtSeq > seq) reader.fail(`materialized through ${materializedSeq}`)
   const deletedTopicIds = readDeleted(reader, { seq, materializedSeq })
-  const topics = yield* readTopics(reader, { seq, materializedSeq, timeMs, deletedTopicIds })
+  const topics = yield* readTopics(reader, { version, seq, materializedSeq, timeMs, deletedTopicIds })
   const { forgottenMs, remembered } = readRemembered(reader, seq)
   if (reader.byteOffset !== body.length) reader.fail("bytes are left over after the state")
   if (seq > 0 && nonce === UUID_ZERO) reader.fail("a fold of entries has the last one's nonce")
@@ -258,6 +275,7 @@ const readDeleted = (
 }
 
 interface TopicBounds {
+  readonly version: CheckpointVersion
   readonly seq: number
   readonly materializedSeq: number
   readonly timeMs: number
@@ -307,7 +325,7 @@ const readPartition = function* (
   const flags = reader.u8("partition's flags")
   if ((flags & ~FLAGS_KNOWN) !== 0) reader.fail(`partition's flags ${flags} are unknown to this program`)
   const runs = (flags & FLAG_RUNS) === 0 ? undefined : yield* readRuns(reader, runReader, { highWatermark, ...bounds })
-  const producers = (flags & FLAG_PRODUCERS) === 0 ? undefined : readProducers(reader, highWatermark, bounds.timeMs)
+  const producers = (flags & FLAG_PRODUCERS) === 0 ? undefined : readProducers(reader, { highWatermark, ...bounds })
   return { highWatermark, runs, producers }
 }
 
@@ -336,32 +354,53 @@ const readRuns = function* (
   return runs
 }
 
-const readProducers = (reader: EntryReader, highWatermark: number, timeMs: number): ProducerStates => {
+type ProducerBounds = Pick<TopicBounds, "version" | "timeMs"> & { readonly highWatermark: number }
+
+const readProducers = (reader: EntryReader, bounds: ProducerBounds): ProducerStates => {
   const producers = new ProducerStates()
-  const count = reader.count("producers", 4)
+  const count = reader.count("producers", bounds.version === 1 ? 4 : 5)
   if (count < 1 || count > limits.producersPerPartition) reader.fail(`${count} producers of one partition`)
   for (let left = count; left > 0; left -= 1) {
     const producerId = reader.varint("producer id")
     if (producers.get(producerId) !== undefined) reader.fail(`producer ${producerId} occurs twice`)
-    producers.restore(producerId, readProducer(reader, highWatermark, timeMs))
+    producers.restore(producerId, readProducer(reader, bounds))
   }
   return producers
 }
 
-const readProducer = (reader: EntryReader, highWatermark: number, timeMs: number): ProducerState => {
+const readProducer = (reader: EntryReader, { version, highWatermark, timeMs }: ProducerBounds): ProducerState => {
   const state = newProducerState(reader.varint("producer's epoch"))
   state.seenMs = timeMs - reader.varint("producer's silence")
   const count = reader.count("producer's batches", NUMBERS_PER_BATCH)
   if (count > limits.producerBatchesRemembered) reader.fail(`${count} batches of one producer`)
+  let remembered = 0
+  let next = -1
   for (let left = count; left > 0; left -= 1) {
     const baseSequence = reader.varint("base sequence")
     const lastSequence = reader.varint("last sequence")
+    if (Math.max(baseSequence, lastSequence) > SEQUENCE_MAX) reader.fail("a sequence is above 2^31 - 1")
+    if (next >= 0 && baseSequence !== next) reader.fail(`sequence ${baseSequence} where ${next} follows`)
+    next = nextSequenceOf(lastSequence)
+    remembered = countAccepted(remembered, sequenceCountOf(baseSequence, lastSequence))
     const baseOffset = highWatermark - reader.varint("batch's distance")
     if (baseOffset < 0) reader.fail("a batch lies below offset 0")
     const age = reader.varint("batch's age")
     state.batches.push(baseSequence, lastSequence, baseOffset, age === 0 ? -1 : timeMs - age + 1)
   }
+  state.acceptedCount = version === 1 ? remembered : readAcceptedCount(reader, { count, remembered })
   return state
+}
+
+/** More than the remembered batches have only where there are so many of them that older ones may be forgotten. */
+const readAcceptedCount = (
+  reader: EntryReader,
+  batches: { readonly count: number; readonly remembered: number }
+): number => {
+  const acceptedCount = reader.varint("producer's accepted count")
+  const isNoneForgotten = batches.count < limits.producerBatchesRemembered
+  const max = isNoneForgotten ? batches.remembered : ACCEPTED_COUNT_MAX
+  if (acceptedCount >= batches.remembered && acceptedCount <= max) return acceptedCount
+  return reader.fail(`${acceptedCount} sequences accepted, ${batches.remembered} of them in ${batches.count} batches`)
 }
 
 const readRemembered = (

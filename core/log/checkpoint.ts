@@ -85,9 +85,9 @@ const imageSlices = function* (
   chunks: ReadonlyArray<Uint8Array>,
   expected: { readonly shard: number; readonly seq?: number }
 ): Generator<void, FoldImage> {
-  const { shard, seq, body } = joinChunks(chunks, expected)
+  const { shard, seq, body, version } = joinChunks(chunks, expected)
   try {
-    return yield* decodeSlices(body, seq)
+    return yield* decodeSlices(body, seq, version)
   } catch (cause) {
     throw new CheckpointError({ shard, seq }, cause instanceof Error ? cause.message : String(cause), cause)
   }

@@ -59,7 +59,7 @@ export const COUNTERS = {
   produceDuplicates: spec(
     "meridian_produce_duplicates",
     "{batch}",
-    "Batches that came again from an idempotent producer and were answered with their first offsets."
+    "Batches that came again from an idempotent producer and were not appended again."
   ),
   produceRejected: spec("meridian_produce_rejected", "{batch}", "Batches answered with an error."),
   fetchBytes: spec("meridian_fetch_bytes", "By", "Bytes of record batches given to consumers."),

@@ -51,6 +51,8 @@ export interface Counts {
   readonly rows: number
   readonly voidRows: number
   readonly acknowledged: number
+  /** Of them, those without an offset: old duplicates. */
+  readonly withoutOffset: number
   readonly recordsRead: number
   /** From the end of the faults until all work was done. */
   readonly recoveryMs: number
@@ -154,6 +156,7 @@ class Simulation {
         rows: truth.rows.length,
         voidRows: truth.voidRows,
         acknowledged: acknowledgements.acknowledged.length,
+        withoutOffset: acknowledgements.withoutOffset,
         recordsRead: reads.recordsChecked,
         recoveryMs: this.#recoveryMs
       }
