@@ -93,11 +93,14 @@ const imageSlices = function* (
   }
 }
 
-/** Why the fold cannot come to be what the checkpoint says: one of both is not of this log. */
+/**
+ * Why the fold cannot come to be what the checkpoint says: one of both is not of this log. The epoch may be lower: then the
+ * fold ends with a row that took over from far behind, in a slot that was free because its row had been trimmed. Nobody acted
+ * on it (sequencer.ts), and what others have settled since is what holds.
+ */
 const whyNotAfter = (fold: Fold, image: FoldImage): string | undefined => {
   const { scalars, topics, forgottenMs } = image
   if (scalars.seq <= fold.seq) return `the fold is at seq ${fold.seq} already`
-  if (scalars.epoch < fold.epoch) return `epoch ${scalars.epoch} is below ${fold.epoch}`
   if (fold.clusterId !== undefined && scalars.clusterId !== fold.clusterId) return "it is of another cluster"
   const isBehind =
     scalars.timeMs < fold.timeMs ||

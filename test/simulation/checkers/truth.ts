@@ -89,6 +89,8 @@ export class Truth {
   readonly #options: TruthOptions
   readonly #cursor = new RecordCursor()
   #nextProducerId = 0
+  /** The largest append time. */
+  #timeMs = 0
   voidRows = 0
 
   constructor(options: TruthOptions) {
@@ -225,7 +227,10 @@ export class Truth {
       segmentId: effect.segmentId,
       partition: partition?.name ?? `${run.topicId}/${run.partition}`
     }
-    if (effect.appendTimeMs > this.#options.nowMs() + AHEAD_MS_MAX) {
+    // Where the database's clock was set back, the log's time goes on from where it was, at most at its own pace.
+    const reachedMs = Math.max(this.#options.nowMs(), this.#timeMs)
+    this.#timeMs = Math.max(this.#timeMs, effect.appendTimeMs)
+    if (effect.appendTimeMs > reachedMs + AHEAD_MS_MAX) {
       throw new CheckFailed("verdicts", "an entry is of a time that the database's clock has not reached", where)
     }
     const isTooLate = effect.createdAtMs + limits.orphanHorizonMs < effect.appendTimeMs
