@@ -20,7 +20,7 @@ import { type QuorumNotReached, SegmentStore } from "#core/ports/segment-store.t
 import { LostBatches } from "./lost-batches.ts"
 import { type SealedSegment, SegmentBuilder } from "#core/segment/segment-builder.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
-import { monotonicMs } from "#core/telemetry/monotonic.ts"
+import { monotonicMs, monotonicMsOf } from "#core/telemetry/monotonic.ts"
 
 export interface PendingBatch {
   readonly topicId: string
@@ -116,6 +116,7 @@ interface BufferState {
   current: OpenSegment
   previous: Turn
   readonly lost: LostBatches
+  readonly clock: Clock.Clock
 }
 
 const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
@@ -137,7 +138,8 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
     closedEarly: [],
     current: open(),
     previous: first,
-    lost: new LostBatches()
+    lost: new LostBatches(),
+    clock: yield* Clock.Clock
   }
   yield* state.metrics.observe("segmentsInFlight", () => [{ value: state.inFlight }])
   yield* Effect.forkScoped(flushForever(state))
@@ -146,10 +148,11 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
 
 const append = (state: BufferState, batches: ReadonlyArray<PendingBatch>, listener: AppendListener): void => {
   assert(batches.length > 0, "an append holds batches")
+  const nowMs = monotonicMsOf(state.clock)
   const group: Group = { outcomes: [], unsettled: batches.length, unreleased: batches.length, listener }
   for (let index = 0; index < batches.length; index++) {
     const batch = batches[index]!
-    if (state.lost.isBehindLost(batch, state.log.fold)) {
+    if (state.lost.isBehindLost(batch, state.log.fold, nowMs)) {
       group.outcomes[index] = behindLost()
       group.unsettled--
       group.unreleased--
@@ -352,11 +355,7 @@ const tellRefused = Effect.fnUntraced(function* (
   yield* Effect.logError(refusal, { segmentId, createdAtMs, batches: segment.waiting.length, ...turn })
 })
 
-/**
- * A producer whose first batch was lost with its segment would else have its second one accepted, since a producer that is
- * not known may begin anywhere; the first, sent again, would then be out of order for ever. So what was handed in behind a
- * lost batch by the same producer is lost as well, surely and retriably, and comes again in order.
- */
+/** What was handed in behind a lost batch by the same producer is lost as well, surely and retriably: see lost-batches.ts. */
 const behindLost = (): CommitLogError =>
   new CommitLogError({
     reason: "Unavailable",
@@ -371,9 +370,10 @@ const behindLost = (): CommitLogError =>
  */
 const doomFollowers = (state: BufferState, lost: OpenSegment): void => {
   if (lost.doom !== undefined) return
+  const nowMs = monotonicMsOf(state.clock)
   const producers = new Set<string>()
   const lose = (segment: OpenSegment): void => {
-    for (const { batch } of segment.waiting) state.lost.add(batch)
+    for (const { batch } of segment.waiting) state.lost.add(batch, nowMs)
     for (const producer of producersOf(segment)) producers.add(producer)
   }
   lose(lost)

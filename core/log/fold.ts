@@ -67,8 +67,8 @@ export interface PartitionState {
   readonly run: (index: number) => RunRef
   /** Index of the run that holds the offset (residentOffset <= offset < highWatermark). */
   readonly runIndexOf: (offset: number) => number
-  /** Whether sequences of the idempotent producer are judged by what it did before. */
-  readonly knowsProducer: (producerId: number) => boolean
+  /** Of the idempotent producer's next batch; undefined where nothing was accepted of it in this epoch. */
+  readonly expectedSequence: (producerId: number, producerEpoch: number) => number | undefined
 }
 
 export interface TopicState {

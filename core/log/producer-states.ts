@@ -86,6 +86,12 @@ export const sequenceVerdict = (state: ProducerState, batch: BatchSummary): Verd
   return isAcceptedBefore(state, lastSequence, batch) ? "duplicateWithoutOffset" : "outOfOrderSequence"
 }
 
+/** What is accepted next; undefined where another epoch has to begin, or nothing was accepted. */
+export const expectedSequence = ({ epoch, batches }: ProducerState, producerEpoch: number): number | undefined =>
+  epoch !== producerEpoch || batches.length === 0
+    ? undefined
+    : nextSequenceOf(batches[batches.length - NUMBERS_PER_BATCH + 1]!)
+
 /** Changes the state to what it is after the batch. */
 export const rememberBatch = (state: ProducerState, batch: AcceptedBatch, seenMs: number): void => {
   const { batches } = state

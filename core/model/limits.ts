@@ -116,6 +116,8 @@ export const limits = {
   inspectedProblemsMax: 1_000,
   /** Producers and partitions with a batch that was lost and has not come again. */
   lostBatchesRemembered: 10_000,
+  /** What comes behind a lost batch is refused, retriably, for so long: then the producer has given the batch up. */
+  lostBatchHeldMs: 120_000,
   /** Between two log events about segments that could not be committed. */
   segmentFailureToldMs: 5_000,
   /** Reads are cached in blocks: whole runs, closed when they reach this size (a longer run is a block of its own). */

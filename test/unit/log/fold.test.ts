@@ -265,7 +265,7 @@ describe("what is remembered of producers", () => {
     foldEffects(fold, [segmentEffect(1, { batches: [idempotent(1, 0, 4), batchOf({ offsetCount: 5 })], excluded })])
     const partition = fold.topicById(TOPIC)!.partitions[0]!
     assert.deepEqual([partition.highWatermark, partition.run(0).excluded], [5, [0]])
-    assert.isFalse(partition.knowsProducer(1))
+    assert.strictEqual(partition.expectedSequence(1, 0), undefined)
   })
 
   it("forgets silent producers also of a partition that gets no records any more", () => {
