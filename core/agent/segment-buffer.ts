@@ -9,7 +9,7 @@
  * - Nothing is answered before its entry is settled (invariant 5). A segment that missed its quorum is never committed; its
  *   id is never used again.
  */
-import { Context, Deferred, Effect, Fiber, Latch, Layer, type Scope } from "effect"
+import { Clock, Context, Deferred, Effect, Fiber, Latch, Layer, type Scope } from "effect"
 import { type BatchAnswer, type BatchSummary, type CommitSegment } from "#core/log/command.ts"
 import { CommitLog, CommitLogError } from "#core/log/commit-log.ts"
 import { type Verdict } from "#core/log/verdict.ts"
