@@ -124,11 +124,14 @@ const openToRead = Effect.fnUntraced(function* (
       return yield* openFile(metadata)
     case "postgres": {
       const postgres = yield* openPostgres(topology, topology.home)
-      const { version, versionKnown } = yield* Effect.mapError(postgres.schema, explainServer)
+      const { version, versionKnown, identity } = yield* Effect.mapError(postgres.schema, explainServer)
       if (version < versionKnown) {
         return yield* invalid(
           `the metadata database has schema version ${version} of ${versionKnown}: run \`meridian metadata migrate\``
         )
+      }
+      if (identity !== undefined && identity.cluster !== topology.cluster) {
+        return yield* invalid(`the metadata database: ${ofOtherCluster(identity.cluster, topology.cluster)}`)
       }
       return postgres.store
     }
@@ -163,13 +166,16 @@ const lookAt = Effect.fnUntraced(function* (endpoint: PostgresEndpoint, cluster:
   return { text: title + text, problem: problem === undefined ? undefined : `the metadata database: ${problem}` }
 })
 
+const ofOtherCluster = (theirs: string, ours: string): string =>
+  `it belongs to the cluster "${theirs}", and the topology is of "${ours}"`
+
 const problemOf = (found: Inspection, endpoint: PostgresEndpoint, cluster: string): string | undefined => {
   const { schema, rightsMissing } = found
   if (schema.version < schema.versionKnown) {
     return `schema version ${schema.version} of ${schema.versionKnown}: run \`meridian metadata migrate\``
   }
   if (schema.identity !== undefined && schema.identity.cluster !== cluster) {
-    return `it belongs to the cluster "${schema.identity.cluster}", and the topology is of "${cluster}"`
+    return ofOtherCluster(schema.identity.cluster, cluster)
   }
   return rightsMissing.length === 0
     ? undefined

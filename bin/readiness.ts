@@ -12,10 +12,12 @@
 import { Clock, Deferred, Effect, type Scope } from "effect"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { limits } from "#core/model/limits.ts"
+import { MetadataError } from "#core/ports/metadata-store.ts"
 import { monotonicMs, monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type TopologyBucketSet, failureDomainOf } from "#regions/topology.ts"
 import { type BucketStatus, QuorumStatus } from "#replication/quorum/quorum.ts"
 import { type OpenedBucket } from "./buckets.ts"
+import { causeText } from "./metadata-database.ts"
 
 export interface Readiness {
   /** Empty: ready. */
@@ -30,8 +32,9 @@ export interface Readiness {
 
 interface State {
   isListening: boolean
-  /** When the log last answered. */
+  /** When the log last answered, and why it has not since. */
   answeredAtMs: number
+  unansweredWhy: string | undefined
   /** Buckets that answered when they were last asked. */
   readonly answering: Set<string>
   /** Buckets whose absence was told, and since when they are away. */
@@ -52,6 +55,7 @@ export const make = (options: Options): Effect.Effect<Readiness, never, CommitLo
     const state: State = {
       isListening: false,
       answeredAtMs: monotonicMsOf(clock),
+      unansweredWhy: undefined,
       answering: new Set(),
       awaySinceMs: new Map()
     }
@@ -66,7 +70,8 @@ export const make = (options: Options): Effect.Effect<Readiness, never, CommitLo
         if (!state.isListening) reasons.push("the Kafka listener is not open yet")
         const silentMs = monotonicMsOf(clock) - state.answeredAtMs
         if (silentMs > limits.readinessStaleMs) {
-          reasons.push(`the database has not answered for ${Math.round(silentMs / 1000)} s`)
+          const why = state.unansweredWhy === undefined ? "" : `: ${state.unansweredWhy}`
+          reasons.push(`the database has not answered for ${Math.round(silentMs / 1000)} s${why}`)
         }
         return [...reasons, ...quorumProblem(options, quorum, state, monotonicMsOf(clock))]
       },
@@ -92,7 +97,11 @@ const probeLog = Effect.fnUntraced(function* (state: State, stopped: Deferred.De
   if (answer._tag === "Failure") {
     const { reason, cause } = answer.failure
     if (reason === "FoldStopped") yield* Deferred.succeed(stopped, String(cause))
-  } else if (answer.success._tag === "Some") state.answeredAtMs = yield* monotonicMs
+    state.unansweredWhy = causeText(cause instanceof MetadataError ? cause.cause : cause)
+  } else if (answer.success._tag === "Some") {
+    state.answeredAtMs = yield* monotonicMs
+    state.unansweredWhy = undefined
+  }
 })
 
 /** Nothing has this key: that it is not there is as good an answer as any. */

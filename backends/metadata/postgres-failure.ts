@@ -174,7 +174,8 @@ const statementMessage = (code: string, error: unknown, statement: string, serve
 }
 
 export const readOnlyMessage = (server: ServerName): string =>
-  `${addressOf(server)} is a read-only standby (${server.field}): name the server that takes writes`
+  `${addressOf(server)} takes no writes (${server.field}): it is a standby, or transactions there are read-only by default; ` +
+  "name the server that takes writes"
 
 /** The connection went away, or was cut because no answer came, after the statement had been sent. */
 export const lostFailure = (

@@ -232,7 +232,7 @@ class SqliteConnection {
       ? "the database is closed"
       : this.unanswered >= limits.metadataRequestsInFlight
         ? `${this.unanswered} calls wait for the database`
-        : this.worker === undefined && Date.now() < this.restartAtMs
+        : this.worker === undefined && performance.now() < this.restartAtMs
           ? "the database's thread has crashed and is not started again yet"
           : undefined
     return why === undefined ? undefined : { reason: "Unavailable", outcome: "definite", message: why }
@@ -306,7 +306,7 @@ class SqliteConnection {
     this.worker = undefined
     const pauseMs = Math.min(limits.sqliteRestartMaxMs, limits.sqliteRestartMs * 2 ** Math.min(this.crashes, 20))
     this.crashes += 1
-    this.restartAtMs = Date.now() + pauseMs
+    this.restartAtMs = performance.now() + pauseMs
     this.failAll(
       (operation) => new MetadataError({ reason: "Unavailable", outcome: outcomeOf(operation), operation, cause })
     )

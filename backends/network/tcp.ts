@@ -108,7 +108,10 @@ const listen: Network["Service"]["listen"] = Effect.fn("Network.listen")(functio
   const sockets = new Set<net.Socket>()
   const server = net.createServer({ pauseOnConnect: true }, (accepted) => {
     // Node's own maxConnections counts sockets that it made.
-    if (sockets.size >= options.connectionsMax) return void accepted.destroy()
+    if (sockets.size >= options.connectionsMax) {
+      accepted.destroy()
+      return options.onRefused?.()
+    }
     const socket = accept(accepted, options.onConnection)
     sockets.add(socket)
     socket.once("close", () => sockets.delete(socket))

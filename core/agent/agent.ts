@@ -92,7 +92,10 @@ const make = Effect.fnUntraced(function* (options: AgentOptions) {
     host: options.host,
     port: options.port,
     connectionsMax: settings.connectionsMax,
-    onConnection: (transport) => connections.accept(transport, policy)
+    onConnection: (transport) => connections.accept(transport, policy),
+    onRefused: () => {
+      metrics.counters.connectionsRefused++
+    }
   })
   return Agent.of({ port, connectionCount: connections.count })
 })

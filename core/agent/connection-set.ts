@@ -13,11 +13,11 @@ export interface ConnectionSetOptions {
   /** Name of the listener. */
   readonly listener: string
   readonly idleMs: number
-  readonly counters: { connectionsAccepted: number; connectionsFailed: number }
+  readonly counters: { connectionsAccepted: number; connectionsFailed: number; socketsPaused: number }
 }
 
 /** What its listener decides about a connection. */
-export interface ConnectionPolicy extends Omit<ConnectionContext, "run" | "onEnd"> {
+export interface ConnectionPolicy extends Omit<ConnectionContext, "run" | "onPaused" | "onEnd"> {
   /** Called once, whoever ended it. */
   readonly onEnd?: () => void
   /** Asked every few seconds: why the connection must end now, if it must. */
@@ -48,6 +48,9 @@ export const makeConnectionSet = Effect.fnUntraced(function* (
         return policy.frameBytesMax
       },
       run: (effect) => run(effect),
+      onPaused: () => {
+        counters.socketsPaused++
+      },
       onEnd: (connection, reason, manner) => {
         open.delete(connection)
         policy.onEnd?.()

@@ -70,6 +70,8 @@ export interface ConnectionContext {
   /** Requests that may be held before the socket is paused. */
   readonly requestsInFlightMax: number
   readonly run: (effect: Effect.Effect<Answer | Hangup>) => Fiber.Fiber<Answer | Hangup>
+  /** Called each time that the socket is paused because a bound was reached. */
+  readonly onPaused: () => void
   /** Called once with why it ended; `orderly` is the everyday end by the peer. */
   readonly onEnd: (connection: Connection, reason: string, manner: "orderly" | "fault") => void
 }
@@ -102,6 +104,8 @@ export class Connection {
   #hangsUp = false
   #giveUpReservation: (() => void) | undefined
   #queueFull = false
+  /** Nothing is read until a bound allows it. */
+  #isPaused = false
   /** Why the connection ends once the requests that came before are answered. */
   #lastWords: string | undefined
   #ended = false
@@ -207,7 +211,7 @@ export class Connection {
     if (this.#ended) return false
     if (this.#frames.length + this.#slots.length >= this.#context.requestsInFlightMax) {
       this.#queueFull = true
-      this.#transport.pause()
+      this.#pause()
       return false
     }
     return this.#reserve(bytes)
@@ -221,7 +225,7 @@ export class Connection {
 
   #reserve(bytes: number): boolean {
     if (this.#context.requestBudget.tryReserve(bytes)) return true
-    this.#transport.pause()
+    this.#pause()
     this.#giveUpReservation = this.#context.requestBudget.reserve(bytes, () => {
       this.#giveUpReservation = undefined
       this.#continueReading()
@@ -229,9 +233,19 @@ export class Connection {
     return false
   }
 
+  /** Once, also where one bound is reached after another. */
+  #pause(): void {
+    if (this.#isPaused) return
+    this.#isPaused = true
+    this.#transport.pause()
+    this.#context.onPaused()
+  }
+
   #continueReading(): void {
     this.#reader.resume()
-    if (!this.#reader.isWaiting && !this.#ended) this.#transport.resume()
+    if (this.#reader.isWaiting || this.#ended) return
+    this.#isPaused = false
+    this.#transport.resume()
   }
 
   #onFrame(frame: Buffer): void {

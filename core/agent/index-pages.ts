@@ -18,6 +18,7 @@ import { type DecodedPage, decodeIndexPage } from "#core/log/index-page.ts"
 import { guarded } from "#core/log/store-call.ts"
 import { limits } from "#core/model/limits.ts"
 import { type IndexPage, type IndexPageQuery, MetadataStore } from "#core/ports/metadata-store.ts"
+import { Metrics } from "#core/telemetry/metrics.ts"
 import { monotonicMs } from "#core/telemetry/monotonic.ts"
 
 export class IndexPageUnreadable extends Schema.TaggedError<IndexPageUnreadable>()("IndexPageUnreadable", {
@@ -118,6 +119,11 @@ const make = Effect.gen(function* () {
     counters: { hits: 0, reads: 0, readsFailed: 0 }
   }
   const turns = yield* Semaphore.make(limits.pagedPlansInFlight)
+  const { observe } = yield* Metrics
+  yield* observe("indexPageHits", () => [{ value: state.counters.hits }])
+  yield* observe("indexPageReads", () => [{ value: state.counters.reads }])
+  yield* observe("indexPageReadsFailed", () => [{ value: state.counters.readsFailed }])
+  yield* observe("indexPageCacheBytes", () => [{ value: state.bytes }])
   return IndexPages.of({
     cached: (partition, offset) => cachedPage(state, partition, offset),
     load: (partition, offset) => load(state, partition, offset),

@@ -9,8 +9,10 @@ export const KAFKA = errorCodes
 
 const BY_VERDICT: Readonly<Record<Verdict, number>> = {
   accepted: KAFKA.NONE,
-  // Kafka 4 answers a duplicate as a success with the first offset, never with DUPLICATE_SEQUENCE_NUMBER.
+  // Kafka 4 answers a duplicate as a success with the first offset.
   duplicate: KAFKA.NONE,
+  // To clients a success without an offset (core/decisions/0015).
+  duplicateWithoutOffset: KAFKA.DUPLICATE_SEQUENCE_NUMBER,
   outOfOrderSequence: KAFKA.OUT_OF_ORDER_SEQUENCE_NUMBER,
   invalidProducerEpoch: KAFKA.INVALID_PRODUCER_EPOCH,
   unknownTopic: KAFKA.UNKNOWN_TOPIC_OR_PARTITION,

@@ -9,7 +9,7 @@
  * - Nothing is answered before its entry is settled (invariant 5). A segment that missed its quorum is never committed; its
  *   id is never used again.
  */
-import { Context, Deferred, Effect, Fiber, Latch, Layer, type Scope } from "effect"
+import { Clock, Context, Deferred, Effect, Fiber, Latch, Layer, type Scope } from "effect"
 import { type BatchAnswer, type BatchSummary, type CommitSegment } from "#core/log/command.ts"
 import { CommitLog, CommitLogError } from "#core/log/commit-log.ts"
 import { type Verdict } from "#core/log/verdict.ts"
@@ -20,7 +20,7 @@ import { type QuorumNotReached, SegmentStore } from "#core/ports/segment-store.t
 import { LostBatches } from "./lost-batches.ts"
 import { type SealedSegment, SegmentBuilder } from "#core/segment/segment-builder.ts"
 import { Metrics } from "#core/telemetry/metrics.ts"
-import { monotonicMs } from "#core/telemetry/monotonic.ts"
+import { monotonicMs, monotonicMsOf } from "#core/telemetry/monotonic.ts"
 
 export interface PendingBatch {
   readonly topicId: string
@@ -116,6 +116,7 @@ interface BufferState {
   current: OpenSegment
   previous: Turn
   readonly lost: LostBatches
+  readonly clock: Clock.Clock
 }
 
 const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
@@ -137,7 +138,8 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
     closedEarly: [],
     current: open(),
     previous: first,
-    lost: new LostBatches()
+    lost: new LostBatches(),
+    clock: yield* Clock.Clock
   }
   yield* state.metrics.observe("segmentsInFlight", () => [{ value: state.inFlight }])
   yield* Effect.forkScoped(flushForever(state))
@@ -146,10 +148,11 @@ const make = Effect.fnUntraced(function* (options: SegmentBufferOptions) {
 
 const append = (state: BufferState, batches: ReadonlyArray<PendingBatch>, listener: AppendListener): void => {
   assert(batches.length > 0, "an append holds batches")
+  const nowMs = monotonicMsOf(state.clock)
   const group: Group = { outcomes: [], unsettled: batches.length, unreleased: batches.length, listener }
   for (let index = 0; index < batches.length; index++) {
     const batch = batches[index]!
-    if (state.lost.isBehindLost(batch, state.log.fold)) {
+    if (state.lost.isBehindLost(batch, state.log.fold, nowMs)) {
       group.outcomes[index] = behindLost()
       group.unsettled--
       group.unreleased--
@@ -218,6 +221,10 @@ interface Turns {
   readonly before: Turn
 }
 
+/**
+ * A segment that failed before its turn answers at once, but keeps its place in flight until the one before had its turn:
+ * nothing behind that one can be committed anyway, and the turns that wait for it stay bounded.
+ */
 const flushInTurn = (state: BufferState, segment: OpenSegment, turns: Turns): Effect.Effect<void> =>
   flush(state, segment, turns).pipe(
     Effect.catch((error) => failed(state, segment, error)),
@@ -227,10 +234,11 @@ const flushInTurn = (state: BufferState, segment: OpenSegment, turns: Turns): Ef
         failed(state, segment, new CommitLogError({ reason: "Unavailable", outcome: "indefinite", cause }))
       )
     ),
+    Effect.ensuring(Effect.sync(() => state.flying.delete(segment))),
+    Effect.andThen(Deferred.await(turns.before.submitted)),
     Effect.ensuring(
       Effect.sync(() => {
         state.inFlight--
-        state.flying.delete(segment)
         state.room.openUnsafe()
         // Where it had no turn, whoever waits for it waits for the one in front instead.
         Deferred.doneUnsafe(turns.turn.submitted, Deferred.await(turns.before.submitted))
@@ -347,11 +355,7 @@ const tellRefused = Effect.fnUntraced(function* (
   yield* Effect.logError(refusal, { segmentId, createdAtMs, batches: segment.waiting.length, ...turn })
 })
 
-/**
- * A producer whose first batch was lost with its segment would else have its second one accepted, since a producer that is
- * not known may begin anywhere; the first, sent again, would then be out of order for ever. So what was handed in behind a
- * lost batch by the same producer is lost as well, surely and retriably, and comes again in order.
- */
+/** What was handed in behind a lost batch by the same producer is lost as well, surely and retriably: see lost-batches.ts. */
 const behindLost = (): CommitLogError =>
   new CommitLogError({
     reason: "Unavailable",
@@ -359,15 +363,27 @@ const behindLost = (): CommitLogError =>
     cause: new Error("an earlier batch of the same producer was not committed")
   })
 
+/**
+ * Once for all, also for what is behind a segment that is doomed here: when that one ends, it dooms nobody. What was lost
+ * may come again before then, and is not to be lost again for it. A doomed segment takes no more batches, and what its
+ * producers hand in later is held back by `lost`, so nothing that is behind it is missed.
+ */
 const doomFollowers = (state: BufferState, lost: OpenSegment): void => {
-  for (const { batch } of lost.waiting) state.lost.add(batch)
-  const producers = producersOf(lost)
+  if (lost.doom !== undefined) return
+  const nowMs = monotonicMsOf(state.clock)
+  const producers = new Set<string>()
+  const lose = (segment: OpenSegment): void => {
+    for (const { batch } of segment.waiting) state.lost.add(batch, nowMs)
+    for (const producer of producersOf(segment)) producers.add(producer)
+  }
+  lose(lost)
   if (producers.size === 0) return
   let isBehind = false
   for (const segment of [...state.flying, ...state.closedEarly, state.current]) {
     const isConcerned = isBehind && segment.doom === undefined
     if (isConcerned && [...producersOf(segment)].some((producer) => producers.has(producer))) {
       segment.doom = behindLost()
+      lose(segment)
     }
     if (segment === lost) isBehind = true
   }

@@ -7,13 +7,15 @@
  *
  *   body       nonce (16 bytes), epoch, time ms, holder u8 (0: none, 1: then name, session (16 bytes), region), cluster id
  *              u8 (0: none, 1: then 16 bytes), next producer id, materialized seq, seq of the entry that said so,
- *              deleted topics: count, then id (16 bytes) and seq of the entry each, topics: count, then each, remembered
+ *              deleted topics: count, then id (16 bytes) and seq of the entry each, by seq, topics: count, then each,
+ *              remembered
  *   topic      id (16 bytes), name, created at ms, configs: count, then key and value each, partitions: count, then each
  *   partition  high watermark, flags u8 (1: has runs, 2: has producers); with flag 1 the runs in memory: distance of the
  *              first one's base offset to the high watermark, count, then each (run-codec.ts);
  *              with flag 2 the producers: count, then each
  *   producer   id, epoch, time ms less seen ms, batches: count, then each: base sequence, last sequence, high watermark less
- *              base offset, time ms less append time ms + 1 (0: none)
+ *              base offset, time ms less append time ms + 1 (0: none); accepted count (not in version 1: the sequences of the
+ *              batches)
  *   remembered forgotten ms + 1, segments: count, then each: id (16 bytes), seq less that of the one before (signed), effect
  *              index, created at ms less that of the one before (signed)
  *
@@ -23,10 +25,21 @@ import { limits } from "#core/model/limits.ts"
 import { collisionKey } from "#core/model/topic-name.ts"
 import { UUID_ZERO, type Uuid } from "#core/model/uuid.ts"
 import { readConfigs, writeConfigs } from "./batch-bytes.ts"
+import { CHECKPOINT_VERSION, type CheckpointVersion } from "./checkpoint-chunks.ts"
 import { type TopicCreated } from "./effect.ts"
 import { EntryReader, EntryWriter } from "./entry-bytes.ts"
 import { type Fold, type FoldScalars } from "./fold.ts"
-import { newProducerState, NUMBERS_PER_BATCH, type ProducerState, ProducerStates } from "./producer-states.ts"
+import {
+  ACCEPTED_COUNT_MAX,
+  countAccepted,
+  newProducerState,
+  nextSequenceOf,
+  NUMBERS_PER_BATCH,
+  type ProducerState,
+  ProducerStates,
+  SEQUENCE_MAX,
+  sequenceCountOf
+} from "./producer-states.ts"
 import { type RememberedSegment } from "./remembered-segments.ts"
 import { RUN_BYTES_MIN, RunReader, RunWriter } from "./run-codec.ts"
 import { RunTable } from "./run-table.ts"
@@ -82,7 +95,7 @@ export const imageOfFold = (fold: Fold): FoldImage => {
   }
 }
 
-/** Runs, partitions and remembered segments that are written between two stops: some milliseconds. */
+/** Runs, partitions and remembered segments that are written or read between two stops: some milliseconds. */
 const SLICE_ITEMS = 4_096
 
 /** Stops now and then, so that others have their turn: the image stays as it is. Answers with the bytes. */
@@ -167,7 +180,7 @@ const writeProducers = (
   foldTimeMs: number
 ): void => {
   writer.varint(producers!.size)
-  for (const [producerId, { epoch, seenMs, batches }] of producers!.entries()) {
+  for (const [producerId, { epoch, seenMs, batches, acceptedCount }] of producers!.entries()) {
     writer.varint(producerId)
     writer.varint(epoch)
     writer.varint(foldTimeMs - seenMs)
@@ -179,11 +192,25 @@ const writeProducers = (
       const appendTimeMs = batches[at + 3]!
       writer.varint(appendTimeMs < 0 ? 0 : foldTimeMs - appendTimeMs + 1)
     }
+    writer.varint(acceptedCount)
   }
 }
 
-/** Throws EntryError unless the bytes are exactly one sound body. */
-export const decodeBody = (body: Uint8Array, seq: number): FoldImage => {
+/** All slices at once. */
+export const decodeBody = (body: Uint8Array, seq: number, version?: CheckpointVersion): FoldImage => {
+  const slices = decodeSlices(body, seq, version)
+  for (;;) {
+    const slice = slices.next()
+    if (slice.done === true) return slice.value
+  }
+}
+
+/** Throws EntryError unless the bytes are exactly one sound body. Stops now and then, so that others have their turn. */
+export const decodeSlices = function* (
+  body: Uint8Array,
+  seq: number,
+  version: CheckpointVersion = CHECKPOINT_VERSION
+): Generator<void, FoldImage> {
   const reader = new EntryReader(body, body.length, "checkpoint")
   const nonce = reader.uuid("nonce")
   const epoch = reader.varint("epoch")
@@ -195,8 +222,8 @@ export const decodeBody = (body: Uint8Array, seq: number): FoldImage => {
   const materializedAtSeq = reader.varint("seq of the materialization")
   const isOrdered = materializedSeq === 0 ? materializedAtSeq === 0 : materializedSeq < materializedAtSeq
   if (!isOrdered || materializedAtSeq > seq) reader.fail(`materialized through ${materializedSeq}`)
-  const deletedTopicIds = readDeleted(reader, seq)
-  const topics = readTopics(reader, { seq, materializedSeq, timeMs, deletedTopicIds })
+  const deletedTopicIds = readDeleted(reader, { seq, materializedSeq })
+  const topics = yield* readTopics(reader, { version, seq, materializedSeq, timeMs, deletedTopicIds })
   const { forgottenMs, remembered } = readRemembered(reader, seq)
   if (reader.byteOffset !== body.length) reader.fail("bytes are left over after the state")
   if (seq > 0 && nonce === UUID_ZERO) reader.fail("a fold of entries has the last one's nonce")
@@ -226,30 +253,42 @@ const readHolder = (reader: EntryReader): FoldScalars["holder"] => {
   return { name, session, region: reader.string("holder's region") }
 }
 
-const readDeleted = (reader: EntryReader, seqMax: number): ReadonlyMap<Uuid, number> => {
+/** In the order of their deletions; bounded as in the fold, apart from those whose pages are still to be deleted. */
+const readDeleted = (
+  reader: EntryReader,
+  bounds: { readonly seq: number; readonly materializedSeq: number }
+): ReadonlyMap<Uuid, number> => {
   const deleted = new Map<Uuid, number>()
+  let seqBefore = 1
+  let forgettable = 0
   for (let left = reader.count("deleted topics", 17); left > 0; left -= 1) {
     const topicId = reader.uuid("deleted topic")
     const seq = reader.varint("seq of the deletion")
-    if (deleted.has(topicId) || seq < 1 || seq > seqMax) reader.fail(`topic ${topicId} deleted at seq ${seq}`)
+    const isInOrder = seq >= seqBefore && seq <= bounds.seq
+    if (deleted.has(topicId) || !isInOrder) reader.fail(`topic ${topicId} deleted at seq ${seq}, after ${seqBefore}`)
+    if (seq <= bounds.materializedSeq) forgettable += 1
+    if (forgettable > limits.deletedTopicIdsKept) reader.fail(`more than ${limits.deletedTopicIdsKept} deleted topics`)
+    seqBefore = seq
     deleted.set(topicId, seq)
   }
   return deleted
 }
 
 interface TopicBounds {
+  readonly version: CheckpointVersion
   readonly seq: number
   readonly materializedSeq: number
   readonly timeMs: number
   readonly deletedTopicIds: ReadonlyMap<Uuid, number>
 }
 
-const readTopics = (reader: EntryReader, bounds: TopicBounds): ReadonlyArray<TopicImage> => {
+const readTopics = function* (reader: EntryReader, bounds: TopicBounds): Generator<void, ReadonlyArray<TopicImage>> {
   const runReader = new RunReader(reader)
   const topics: Array<TopicImage> = []
   const topicIds = new Set<Uuid>()
   const collisionKeys = new Set<string>()
   let nameBefore = ""
+  let items = 0
   for (let left = reader.count("topics", 21); left > 0; left -= 1) {
     const topicId = reader.uuid("topic id")
     const name = reader.string("topic name")
@@ -263,26 +302,38 @@ const readTopics = (reader: EntryReader, bounds: TopicBounds): ReadonlyArray<Top
     const configs = readConfigs(reader)
     const count = reader.count("partitions", 2)
     if (count < 1 || count > limits.partitionsPerTopicMax) reader.fail(`${count} partitions`)
-    const partitions = Array.from({ length: count }, () => readPartition(reader, runReader, bounds))
+    const partitions: Array<PartitionImage> = []
+    while (partitions.length < count) {
+      const partition = yield* readPartition(reader, runReader, bounds)
+      partitions.push(partition)
+      items += 1 + (partition.producers?.size ?? 0)
+      if (items < SLICE_ITEMS) continue
+      items = 0
+      yield
+    }
     topics.push({ created: { topicId, name, partitions: count, configs, createdAtMs }, partitions })
   }
   return topics
 }
 
-const readPartition = (reader: EntryReader, runReader: RunReader, bounds: TopicBounds): PartitionImage => {
+const readPartition = function* (
+  reader: EntryReader,
+  runReader: RunReader,
+  bounds: TopicBounds
+): Generator<void, PartitionImage> {
   const highWatermark = reader.varint("high watermark")
   const flags = reader.u8("partition's flags")
   if ((flags & ~FLAGS_KNOWN) !== 0) reader.fail(`partition's flags ${flags} are unknown to this program`)
-  const runs = (flags & FLAG_RUNS) === 0 ? undefined : readRuns(reader, runReader, { highWatermark, ...bounds })
-  const producers = (flags & FLAG_PRODUCERS) === 0 ? undefined : readProducers(reader, highWatermark, bounds.timeMs)
+  const runs = (flags & FLAG_RUNS) === 0 ? undefined : yield* readRuns(reader, runReader, { highWatermark, ...bounds })
+  const producers = (flags & FLAG_PRODUCERS) === 0 ? undefined : readProducers(reader, { highWatermark, ...bounds })
   return { highWatermark, runs, producers }
 }
 
-const readRuns = (
+const readRuns = function* (
   reader: EntryReader,
   runReader: RunReader,
   bounds: TopicBounds & { readonly highWatermark: number }
-): RunTable => {
+): Generator<void, RunTable> {
   const distance = reader.varint("distance of the first run")
   if (distance > bounds.highWatermark) reader.fail("runs begin below offset 0")
   let nextOffset = bounds.highWatermark - distance
@@ -295,6 +346,7 @@ const readRuns = (
     seqBefore = seq
     runs.add(run)
     nextOffset = run.nextOffset
+    if (left % SLICE_ITEMS === 0) yield
   }
   if (runs.runCount === 0 || nextOffset !== bounds.highWatermark) {
     reader.fail(`runs end at offset ${nextOffset} of ${bounds.highWatermark}`)
@@ -302,32 +354,53 @@ const readRuns = (
   return runs
 }
 
-const readProducers = (reader: EntryReader, highWatermark: number, timeMs: number): ProducerStates => {
+type ProducerBounds = Pick<TopicBounds, "version" | "timeMs"> & { readonly highWatermark: number }
+
+const readProducers = (reader: EntryReader, bounds: ProducerBounds): ProducerStates => {
   const producers = new ProducerStates()
-  const count = reader.count("producers", 4)
+  const count = reader.count("producers", bounds.version === 1 ? 4 : 5)
   if (count < 1 || count > limits.producersPerPartition) reader.fail(`${count} producers of one partition`)
   for (let left = count; left > 0; left -= 1) {
     const producerId = reader.varint("producer id")
     if (producers.get(producerId) !== undefined) reader.fail(`producer ${producerId} occurs twice`)
-    producers.restore(producerId, readProducer(reader, highWatermark, timeMs))
+    producers.restore(producerId, readProducer(reader, bounds))
   }
   return producers
 }
 
-const readProducer = (reader: EntryReader, highWatermark: number, timeMs: number): ProducerState => {
+const readProducer = (reader: EntryReader, { version, highWatermark, timeMs }: ProducerBounds): ProducerState => {
   const state = newProducerState(reader.varint("producer's epoch"))
   state.seenMs = timeMs - reader.varint("producer's silence")
   const count = reader.count("producer's batches", NUMBERS_PER_BATCH)
   if (count > limits.producerBatchesRemembered) reader.fail(`${count} batches of one producer`)
+  let remembered = 0
+  let next = -1
   for (let left = count; left > 0; left -= 1) {
     const baseSequence = reader.varint("base sequence")
     const lastSequence = reader.varint("last sequence")
+    if (Math.max(baseSequence, lastSequence) > SEQUENCE_MAX) reader.fail("a sequence is above 2^31 - 1")
+    if (next >= 0 && baseSequence !== next) reader.fail(`sequence ${baseSequence} where ${next} follows`)
+    next = nextSequenceOf(lastSequence)
+    remembered = countAccepted(remembered, sequenceCountOf(baseSequence, lastSequence))
     const baseOffset = highWatermark - reader.varint("batch's distance")
     if (baseOffset < 0) reader.fail("a batch lies below offset 0")
     const age = reader.varint("batch's age")
     state.batches.push(baseSequence, lastSequence, baseOffset, age === 0 ? -1 : timeMs - age + 1)
   }
+  state.acceptedCount = version === 1 ? remembered : readAcceptedCount(reader, { count, remembered })
   return state
+}
+
+/** More than the remembered batches have only where there are so many of them that older ones may be forgotten. */
+const readAcceptedCount = (
+  reader: EntryReader,
+  batches: { readonly count: number; readonly remembered: number }
+): number => {
+  const acceptedCount = reader.varint("producer's accepted count")
+  const isNoneForgotten = batches.count < limits.producerBatchesRemembered
+  const max = isNoneForgotten ? batches.remembered : ACCEPTED_COUNT_MAX
+  if (acceptedCount >= batches.remembered && acceptedCount <= max) return acceptedCount
+  return reader.fail(`${acceptedCount} sequences accepted, ${batches.remembered} of them in ${batches.count} batches`)
 }
 
 const readRemembered = (

@@ -5,17 +5,21 @@
  * names shard and seq. Each chunk says whose it is, so that rows that were mixed up, or written half by another program,
  * are told from each other.
  *
- *   chunk  magic "MCKP" · version u8 = 1 · shard u32 · seq u32 high, u32 low · chunk u32 · chunk count u32 · body bytes u32 ·
+ *   chunk  magic "MCKP" · version u8 = 2 · shard u32 · seq u32 high, u32 low · chunk u32 · chunk count u32 · body bytes u32 ·
  *          body crc u32 (CRC-32C of the whole body) · part of the body · crc u32 (CRC-32C of all bytes before it)
  *
- * All numbers are big endian.
+ * All numbers are big endian. Version 1 is read as well: its body says less of producers (checkpoint-body.ts).
  */
 import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { crc32c } from "#core/records/crc32c.ts"
 
-/** Of the chunks and of the body (checkpoint-body.ts) together. */
-export const CHECKPOINT_VERSION = 1
+/** Of the chunks and of the body (checkpoint-body.ts) together: what is written. */
+export const CHECKPOINT_VERSION = 2
+/** What is read. */
+export type CheckpointVersion = 1 | 2
+
+const isVersion = (version: number): version is CheckpointVersion => version === 1 || version === CHECKPOINT_VERSION
 
 const MAGIC = 0x4d434b50
 const HEADER_BYTES = 4 + 1 + 7 * 4
@@ -42,6 +46,11 @@ export interface CheckpointBytes {
   readonly body: Uint8Array
 }
 
+/** As they were written, by this program or an older one. */
+export interface CheckpointRead extends CheckpointBytes {
+  readonly version: CheckpointVersion
+}
+
 export const cutChunks = (
   { shard, seq, body }: CheckpointBytes,
   chunkBytesMax: number = limits.checkpointChunkBytesMax
@@ -66,6 +75,7 @@ export const cutChunks = (
 }
 
 interface Header {
+  readonly version: CheckpointVersion
   readonly shard: number
   readonly seq: number
   readonly index: number
@@ -78,7 +88,7 @@ interface Header {
 export const joinChunks = (
   chunks: ReadonlyArray<Uint8Array>,
   expected: { readonly shard: number; readonly seq?: number }
-): CheckpointBytes => {
+): CheckpointRead => {
   const { shard } = expected
   const first = chunks[0] === undefined ? undefined : openChunk(chunks[0])
   const seq = expected.seq ?? (typeof first === "object" ? first.seq : -1)
@@ -94,6 +104,7 @@ export const joinChunks = (
     if (typeof header === "string") return refuse(`chunk ${index}: ${header}`)
     if (header.index !== index) return refuse(`chunk ${index} is chunk ${header.index}`)
     const isOfSame =
+      header.version === first.version &&
       header.shard === shard &&
       header.seq === seq &&
       header.count === first.count &&
@@ -106,7 +117,7 @@ export const joinChunks = (
   if (bytes !== first.bodyBytes) return refuse(`${bytes} bytes instead of ${first.bodyBytes}`)
   const body = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
   if (crc32c(body) !== first.bodyCrc) return refuse("the checksum of the whole does not match")
-  return { shard, seq, body }
+  return { shard, seq, body, version: first.version }
 }
 
 /** What the chunk says of itself, or what is wrong with it. */
@@ -114,11 +125,12 @@ const openChunk = (bytes: Uint8Array): Header | string => {
   const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (chunk.length < FRAME_BYTES) return "cut short"
   if (chunk.readUInt32BE(0) !== MAGIC) return "this is no chunk of a checkpoint"
-  if (chunk[4] !== CHECKPOINT_VERSION) return `version ${chunk[4]} is unknown to this program`
+  const version = chunk[4]!
+  if (!isVersion(version)) return `version ${version} is unknown to this program`
   const end = chunk.length - CRC_BYTES
   if (crc32c(chunk.subarray(0, end)) !== chunk.readUInt32BE(end)) return "the checksum does not match"
   const field = (index: number): number => chunk.readUInt32BE(5 + index * 4)
   const seq = field(1) * 2 ** 32 + field(2)
   if (!Number.isSafeInteger(seq)) return "its seq is above 2^53 - 1"
-  return { shard: field(0), seq, index: field(3), count: field(4), bodyBytes: field(5), bodyCrc: field(6) }
+  return { version, shard: field(0), seq, index: field(3), count: field(4), bodyBytes: field(5), bodyCrc: field(6) }
 }

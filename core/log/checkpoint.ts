@@ -7,7 +7,8 @@
  * watermark never retreats. What is not sound is refused with a CheckpointError that names shard and seq.
  */
 import { CheckpointError, cutChunks, joinChunks } from "./checkpoint-chunks.ts"
-import { decodeBody, encodeBody, type FoldImage, imageOfFold, type TopicImage } from "./checkpoint-body.ts"
+import { decodeSlices, encodeBody, type FoldImage, imageOfFold, type TopicImage } from "./checkpoint-body.ts"
+import { limits } from "#core/model/limits.ts"
 import { type LogEffect } from "./effect.ts"
 import { type Fold, type Folded, TopicLog } from "./fold.ts"
 import { type PartitionLog } from "./partition-log.ts"
@@ -41,11 +42,13 @@ export const encodeCheckpoint = (fold: Fold): ReadonlyArray<Uint8Array> => {
   }
 }
 
-/** Throws CheckpointError unless `restoreFold` into a new fold would take them. */
-export const checkCheckpoint = (
+/** Throws CheckpointError unless `restoreFold` into a new fold would take them. In slices, as it was made. */
+export const checkSlices = function* (
   chunks: ReadonlyArray<Uint8Array>,
   expected: { readonly shard: number; readonly seq: number }
-): void => void imageOf(chunks, expected)
+): Generator<void, void> {
+  yield* imageSlices(chunks, expected)
+}
 
 /**
  * Makes the fold what it is at the checkpoint's later seq; throws CheckpointError and changes nothing where it cannot.
@@ -54,10 +57,11 @@ export const checkCheckpoint = (
  */
 export const restoreFold = (fold: Fold, chunks: ReadonlyArray<Uint8Array>): Folded => {
   if (fold.stopped !== undefined) throw fold.stopped
-  const image = imageOf(chunks, { shard: fold.shard })
+  const image = imageOf(chunks, fold.shard)
   const problem = whyNotAfter(fold, image)
   if (problem !== undefined) throw new CheckpointError({ shard: fold.shard, seq: image.scalars.seq }, problem)
-  const gone = fold.topics().filter((topic) => image.deletedTopicIds.has(topic.topicId))
+  const live = liveIn(image)
+  const gone = fold.topics().filter(({ topicId }) => !live.has(topicId))
   const grown: Array<PartitionLog> = []
   const topics = image.topics.map((topicImage) => becomeTopic(fold, topicImage, grown))
   fold.become(image.scalars, topics)
@@ -68,22 +72,35 @@ export const restoreFold = (fold: Fold, chunks: ReadonlyArray<Uint8Array>): Fold
   return { seq: fold.seq, standing: "valid", effects, grown }
 }
 
-const imageOf = (
+/** All slices at once. */
+const imageOf = (chunks: ReadonlyArray<Uint8Array>, shard: number): FoldImage => {
+  const slices = imageSlices(chunks, { shard })
+  for (;;) {
+    const slice = slices.next()
+    if (slice.done === true) return slice.value
+  }
+}
+
+const imageSlices = function* (
   chunks: ReadonlyArray<Uint8Array>,
   expected: { readonly shard: number; readonly seq?: number }
-): FoldImage => {
-  const { shard, seq, body } = joinChunks(chunks, expected)
+): Generator<void, FoldImage> {
+  const { shard, seq, body, version } = joinChunks(chunks, expected)
   try {
-    return decodeBody(body, seq)
+    return yield* decodeSlices(body, seq, version)
   } catch (cause) {
     throw new CheckpointError({ shard, seq }, cause instanceof Error ? cause.message : String(cause), cause)
   }
 }
 
-/** Why the fold cannot come to be what the checkpoint says: one of both is not of this log. */
-const whyNotAfter = (fold: Fold, { scalars, deletedTopicIds, topics, forgottenMs }: FoldImage): string | undefined => {
+/**
+ * Why the fold cannot come to be what the checkpoint says: one of both is not of this log. The epoch may be lower: then the
+ * fold ends with a row that took over from far behind, in a slot that was free because its row had been trimmed. Nobody acted
+ * on it (sequencer.ts), and what others have settled since is what holds.
+ */
+const whyNotAfter = (fold: Fold, image: FoldImage): string | undefined => {
+  const { scalars, topics, forgottenMs } = image
   if (scalars.seq <= fold.seq) return `the fold is at seq ${fold.seq} already`
-  if (scalars.epoch < fold.epoch) return `epoch ${scalars.epoch} is below ${fold.epoch}`
   if (fold.clusterId !== undefined && scalars.clusterId !== fold.clusterId) return "it is of another cluster"
   const isBehind =
     scalars.timeMs < fold.timeMs ||
@@ -91,18 +108,40 @@ const whyNotAfter = (fold: Fold, { scalars, deletedTopicIds, topics, forgottenMs
     scalars.materializedSeq < fold.materializedSeq ||
     forgottenMs < fold.segments.forgottenMs
   if (isBehind) return `something of it is behind the fold at seq ${fold.seq}`
-  for (const topicId of fold.deletedTopicIds.keys()) {
-    if (!deletedTopicIds.has(topicId)) return `topic ${topicId} was deleted, and lives in it`
-  }
-  const known = new Set(topics.map(({ created }) => created.topicId))
-  for (const { topicId } of fold.topics()) {
-    if (!known.has(topicId) && !deletedTopicIds.has(topicId)) return `topic ${topicId} is missing in it`
-  }
+  const problem = whyNotDeleted(fold, image)
+  if (problem !== undefined) return problem
   for (const topic of topics) {
-    const problem = whyNotTopic(fold, topic)
-    if (problem !== undefined) return problem
+    const ofTopic = whyNotTopic(fold, topic)
+    if (ofTopic !== undefined) return ofTopic
   }
   return undefined
+}
+
+const liveIn = ({ topics }: FoldImage): ReadonlySet<string> => new Set(topics.map(({ created }) => created.topicId))
+
+/** What the fold knows, live or deleted, is in it as well, unless it was forgotten by then. */
+const whyNotDeleted = (fold: Fold, image: FoldImage): string | undefined => {
+  const { deletedTopicIds } = image
+  const live = liveIn(image)
+  const forgottenSeq = deletionsForgottenThrough(image)
+  for (const [topicId, seq] of fold.deletedTopicIds) {
+    if (live.has(topicId)) return `topic ${topicId} was deleted, and lives in it`
+    if (seq > forgottenSeq && !deletedTopicIds.has(topicId)) return `topic ${topicId} was deleted, and never was in it`
+  }
+  for (const { topicId } of fold.topics()) {
+    const mayBeForgotten = forgottenSeq > fold.seq
+    if (!mayBeForgotten && !live.has(topicId) && !deletedTopicIds.has(topicId))
+      return `topic ${topicId} is missing in it`
+  }
+  return undefined
+}
+
+/** Up to this seq deletions may have been forgotten, the oldest first; 0 where none was. See Fold.deletedTopicIds. */
+const deletionsForgottenThrough = ({ deletedTopicIds, scalars }: FoldImage): number => {
+  const seqs = [...deletedTopicIds.values()]
+  const forgettable = seqs.filter((seq) => seq <= scalars.materializedSeq).length
+  if (forgettable < limits.deletedTopicIdsKept) return 0
+  return Math.min(seqs[0] ?? scalars.materializedSeq, scalars.materializedSeq)
 }
 
 const whyNotTopic = (fold: Fold, { created, partitions }: TopicImage): string | undefined => {

@@ -49,7 +49,7 @@ export interface CommitSegment extends SegmentAddress {
 
 export interface BatchAnswer {
   readonly verdict: Verdict
-  /** Of the batch, or of its first acceptance where `verdict` is "duplicate"; else -1. */
+  /** Of the batch, or of its first acceptance where `verdict` is "duplicate"; else -1, also of an older duplicate. */
   readonly baseOffset: number
   /** LogAppendTime topics: the commit's time; else -1. */
   readonly appendTimeMs: number

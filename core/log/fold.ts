@@ -11,6 +11,7 @@
  * author included. Only a row that begins the next epoch may raise the epoch.
  */
 import { assert } from "#core/model/assert.ts"
+import { limits } from "#core/model/limits.ts"
 import { UUID_ZERO, type Uuid } from "#core/model/uuid.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
 import { type CommittedRun, type Holder, type LogEffect, type SegmentCommitted, type TopicCreated } from "./effect.ts"
@@ -66,8 +67,8 @@ export interface PartitionState {
   readonly run: (index: number) => RunRef
   /** Index of the run that holds the offset (residentOffset <= offset < highWatermark). */
   readonly runIndexOf: (offset: number) => number
-  /** Whether sequences of the idempotent producer are judged by what it did before. */
-  readonly knowsProducer: (producerId: number) => boolean
+  /** Of the idempotent producer's next batch; undefined where nothing was accepted of it in this epoch. */
+  readonly expectedSequence: (producerId: number, producerEpoch: number) => number | undefined
 }
 
 export interface TopicState {
@@ -218,7 +219,14 @@ export class Fold implements FoldState {
   clusterId: Uuid | undefined = undefined
   nextProducerId = 0
   readonly segments = new RememberedSegments()
-  /** Ids of topics that are gone, never used again, and the entries that deleted them. */
+  /**
+   * Ids of topics that are gone, never used again, and the entries that deleted them, oldest first. All after
+   * `materializedSeq`: their pages are still to be deleted; of the others the newest limits.deletedTopicIdsKept.
+   *
+   * To forget is safe: they are there for commands that come again, which is a matter of seconds, while a forgotten one is
+   * behind thousands of later deletions and out of the materializer's window. Nobody else asks for such an id: agents
+   * draw them at random, 122 bits, and never twice.
+   */
   readonly deletedTopicIds = new Map<Uuid, number>()
   stopped: FoldStopped | undefined = undefined
   private readonly byId = new Map<Uuid, TopicLog>()
@@ -288,6 +296,7 @@ export class Fold implements FoldState {
       case "materialized":
         this.materializedSeq = effect.throughSeq
         this.materializedAtSeq = this.seq
+        this.forgetDeleted()
         return this.dropThrough(effect.throughSeq)
     }
   }
@@ -322,6 +331,16 @@ export class Fold implements FoldState {
     this.deletedTopicIds.set(topicId, this.seq)
     this.inOrder = undefined
     for (const partition of topic.partitions) this.residentRuns -= partition.runCount
+  }
+
+  private forgetDeleted(): void {
+    let tooMany = -limits.deletedTopicIdsKept
+    for (const seq of this.deletedTopicIds.values()) if (seq <= this.materializedSeq) tooMany += 1
+    for (const topicId of this.deletedTopicIds.keys()) {
+      if (tooMany <= 0) return
+      this.deletedTopicIds.delete(topicId)
+      tooMany -= 1
+    }
   }
 
   private dropThrough(seq: number): void {

@@ -120,7 +120,7 @@ const readOn = Effect.fnUntraced(function* ({
     if (tail.fold.seq > seq) return false
     if (Result.isFailure(read)) yield* onStartFailure(read.failure, attempt, failure)
     // Rows that do not follow on what is folded: a gap, which only the store can close.
-    else if (read.success > 0) yield* backoff(attempt)
+    else if (read.success.rowCount > 0) yield* backoff(attempt)
     else if (seq > 0 || tail.fold.shard !== 0) return true
     else {
       const genesis = encodeEntry([{ kind: "genesis", clusterId: entropy.uuid() }])

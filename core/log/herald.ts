@@ -69,10 +69,7 @@ export class Herald {
 
   /** Passes on what came for others too. */
   passOn(tidings: Tidings): void {
-    const { self } = this.peers
-    for (const member of this.peers.members()) {
-      if (member.session !== self.session && tidings.relayTo.includes(member.nodeId)) this.send(member, tidings, [])
-    }
+    for (const member of this.others()) if (tidings.relayTo.includes(member.nodeId)) this.send(member, tidings, [])
   }
 
   private sendByWayOfOne(inRegion: ReadonlyArray<LogMember>, news: News): void {

@@ -104,7 +104,7 @@ const judgeCommand = (bench: Bench, command: Command): Answer => {
   }
 }
 
-/** An id that was ever used is refused as existing, unless it is the asker's own command again. */
+/** An id that is known to have been used is refused as existing, unless it is the asker's own command again. */
 const createTopic = ({ draft, effects, nowMs }: Bench, command: CreateTopic): CreateTopicAnswer => {
   const { topicId, name, partitions, configs } = command
   const live = draft.topic(topicId)

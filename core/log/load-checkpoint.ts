@@ -8,7 +8,7 @@
 import { Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type CheckpointInfo, type MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
-import { checkCheckpoint, CheckpointError, type FoldCheckpoint } from "./checkpoint.ts"
+import { CheckpointError, checkSlices, type FoldCheckpoint } from "./checkpoint.ts"
 import { guarded } from "./store-call.ts"
 
 type Store = MetadataStore["Service"]
@@ -42,7 +42,7 @@ const loadFirstSound = Effect.fnUntraced(function* (store: Store, shard: number,
 export const readCheckpoint = Effect.fnUntraced(function* (
   store: Store,
   shard: number,
-  { seq, chunkCount }: CheckpointInfo
+  { seq, chunkCount }: Pick<CheckpointInfo, "seq" | "chunkCount">
 ): Effect.fn.Return<FoldCheckpoint | "gone" | "damaged", MetadataError> {
   const chunks: Array<Uint8Array> = []
   for (let chunk = 0; chunk < chunkCount; chunk += 1) {
@@ -50,7 +50,7 @@ export const readCheckpoint = Effect.fnUntraced(function* (
     if (bytes === undefined) return "gone"
     chunks.push(bytes)
   }
-  const problem = problemOf(chunks, { shard, seq })
+  const problem = yield* problemOf(chunks, { shard, seq })
   if (problem === undefined) return { seq, chunks }
   yield* Effect.logError("a checkpoint is damaged").pipe(
     Effect.annotateLogs({ shard, seq, chunkCount, error: problem.message })
@@ -58,15 +58,19 @@ export const readCheckpoint = Effect.fnUntraced(function* (
   return "damaged"
 })
 
-const problemOf = (
+/** In slices, so that an agent that serves clients goes on meanwhile. */
+const problemOf = Effect.fnUntraced(function* (
   chunks: ReadonlyArray<Uint8Array>,
   expected: { readonly shard: number; readonly seq: number }
-): CheckpointError | undefined => {
-  try {
-    checkCheckpoint(chunks, expected)
-    return undefined
-  } catch (error) {
-    if (error instanceof CheckpointError) return error
-    throw error
+) {
+  const slices = checkSlices(chunks, expected)
+  for (;;) {
+    try {
+      if (slices.next().done === true) return undefined
+    } catch (error) {
+      if (error instanceof CheckpointError) return error
+      throw error
+    }
+    yield* Effect.yieldNow
   }
-}
+})

@@ -7,9 +7,11 @@
  * them share.
  *
  * The database's answer was true at some moment between the question and its arrival: that bounds the difference of the two
- * clocks. Within the bounds nothing is changed, so that a slow way there does not make time jump. And the time is never
- * before the fold's: where the database's clock was set back, it stands still until it is reached again, and meanwhile
- * nothing is refused.
+ * clocks. Within the bounds nothing is changed, so that a slow way there does not make time jump.
+ *
+ * The time is never before the fold's. Where the database's clock was set back, it goes on from there at half its pace until
+ * it is reached again, and nothing is refused meanwhile. It must go on: segments are forgotten second by second of their
+ * creation (remembered-segments.ts), and of a second that does not end only so many can be committed.
  */
 import { type Clock, Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
@@ -17,12 +19,16 @@ import { type MetadataError, type MetadataStore } from "#core/ports/metadata-sto
 import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { backoff, guarded } from "./store-call.ts"
 
+const SLOW_LEAD_MS = 1_000
+
 export class LogClock {
   private readonly store: MetadataStore["Service"]
   private readonly clock: Clock.Clock
   private readonly fold: { readonly timeMs: number }
   /** The database's time less the monotonic one; undefined before the first look. */
   private differenceMs: number | undefined
+  /** The time where the database's is behind the fold's, with its fraction, and when it was that. */
+  private readonly slow = { ms: 0, atMs: 0 }
 
   constructor(parts: {
     readonly store: MetadataStore["Service"]
@@ -38,7 +44,18 @@ export class LogClock {
   nowMs(): number {
     const { timeMs } = this.fold
     if (this.differenceMs === undefined) return timeMs
-    return Math.max(Math.floor(monotonicMsOf(this.clock) + this.differenceMs), timeMs)
+    const monotonicMs = monotonicMsOf(this.clock)
+    const databaseMs = Math.floor(monotonicMs + this.differenceMs)
+    return databaseMs >= timeMs ? databaseMs : this.slowMs(timeMs, monotonicMs)
+  }
+
+  /** Little ahead of the fold: agents that do not ask at the same times must not drift apart while nothing is committed. */
+  private slowMs(timeMs: number, monotonicMs: number): number {
+    const { slow } = this
+    const onMs = slow.ms + (monotonicMs - slow.atMs) / 2
+    slow.ms = Math.min(Math.max(onMs, timeMs), timeMs + SLOW_LEAD_MS)
+    slow.atMs = monotonicMs
+    return Math.floor(slow.ms)
   }
 
   /** How far this machine's wall clock is ahead; negative where it is behind. */

@@ -113,14 +113,14 @@ export class LogDraft {
     return this.createdByCollisionKey.get(key) ?? (topic === undefined ? undefined : this.topic(topic.topicId))
   }
 
-  /** Whether there is or ever was a topic of this id. */
+  /** Whether there is a topic of this id, or was one that is not forgotten (see Fold.deletedTopicIds). */
   isTopicIdUsed(topicId: Uuid): boolean {
     return (
       this.touched.has(topicId) || this.fold.topicById(topicId) !== undefined || this.fold.deletedTopicIds.has(topicId)
     )
   }
 
-  /** Whether there was a topic of this id, and is none any more. */
+  /** Whether there was a topic of this id, which is not forgotten, and is none any more. */
   isTopicDeleted(topicId: Uuid): boolean {
     return this.topic(topicId) === undefined && this.isTopicIdUsed(topicId)
   }

@@ -33,6 +33,13 @@ interface BarrierWait {
   seq: number | undefined
 }
 
+/** What a read of the log brought. */
+export interface LogRead {
+  readonly rowCount: number
+  /** What is missing between the fold and these rows; undefined where the fold has them. */
+  readonly missing: string | undefined
+}
+
 export class LogTail {
   readonly fold: Fold
   /** Why nothing goes on: the fold stopped, or the log was closed. */
@@ -114,10 +121,10 @@ export class LogTail {
   }
 
   /**
-   * Reads once after the fold, and folds. Ends with the number of rows read. Where the log was trimmed under a fold that is
-   * far behind, the fold goes on from a checkpoint.
+   * Reads once after the fold, and folds. Where the log was trimmed under a fold that is far behind, the fold goes on from a
+   * checkpoint.
    */
-  readonly readOnce: Effect.Effect<number, MetadataError> = Effect.suspend(() => this.readAfterFold())
+  readonly readOnce: Effect.Effect<LogRead, MetadataError> = Effect.suspend(() => this.readAfterFold())
 
   /** Goes on from the newest checkpoint, if there is one after the fold. Ends with whether it did. */
   readonly restore: Effect.Effect<boolean, MetadataError> = Effect.suspend(() => this.restoreNewest())
@@ -172,8 +179,14 @@ export class LogTail {
     const isGap = rows.length > 0 && rows[0]!.seq > this.fold.seq + 1
     if (isGap && this.ended === undefined) yield* this.restore
     this.foldRows(rows)
-    return rows.length
+    return { rowCount: rows.length, missing: this.missingBefore(rows[0]) }
   })
+
+  private missingBefore(row: LogRow | undefined): string | undefined {
+    const { seq } = this.fold
+    if (this.ended !== undefined || row === undefined || row.seq <= seq + 1) return undefined
+    return `rows ${seq + 1} to ${row.seq - 1} are missing, and there is no sound checkpoint after ${seq}`
+  }
 
   private readonly restoreNewest = Effect.fnUntraced(function* (this: LogTail) {
     const { store, fold } = this
@@ -235,11 +248,11 @@ export class LogTail {
       yield* this.report
       this.pollSoon.closeUnsafe()
       const read = yield* Effect.result(this.readOnce)
-      if (Result.isFailure(read)) {
+      const error = Result.isFailure(read) ? read.failure.message : read.success.missing
+      if (error !== undefined) {
         failures += 1
         const forMs = failure.failed(monotonicMsOf(this.clock))
         if (forMs !== undefined) {
-          const { message: error } = read.failure
           yield* Effect.logWarning("the log's tail cannot be read", { shard: this.fold.shard, forMs, error })
         }
         yield* backoff(failures)
@@ -249,7 +262,7 @@ export class LogTail {
       const afterMs = failure.ended(monotonicMsOf(this.clock))
       if (afterMs !== undefined)
         yield* Effect.logInfo("the log's tail is read again", { shard: this.fold.shard, afterMs })
-      if (read.success >= limits.logRowsPerRead) continue
+      if (Result.isSuccess(read) && read.success.rowCount >= limits.logRowsPerRead) continue
       yield* Effect.raceFirst(Effect.sleep(this.pauseMs()), this.pollSoon.await)
       // Rows that were heard of are most likely under way: a moment's patience saves the read.
       if (this.heardSeq > this.fold.seq) yield* Effect.sleep(limits.logTellPatienceMs)

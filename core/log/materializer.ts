@@ -9,7 +9,7 @@
  * Invariants:
  * - `materialized` is asked for only after all pages of the window are in the database. Folds drop the runs when they fold
  *   that entry, so a record is in memory or in a page at every seq.
- * - A checkpoint counts once it was read back whole. Of two that count the older one's seq bounds trimming, so that one of
+ * - A checkpoint counts once it was read back whole, and an agent that starts would take it. Of two that count the older one's seq bounds trimming, so that one of
  *   them may be lost.
  * - The log keeps what anyone may need: rows after the older checkpoint, the newest limits.logRowsKept, and the entries of
  *   all remembered segments (their answers are read from them).
@@ -70,6 +70,7 @@ export const makeMaterializer = (parts: MaterializerParts): Materializer => {
     options: { ...DEFAULTS, ...parts.options },
     window: undefined,
     newestSeq: undefined,
+    failedSeq: 0,
     isTidy: false,
     soundSeqs: new Set(),
     trimmedSeq: 0
@@ -95,6 +96,8 @@ interface State extends MaterializerParts {
   newestSeq: number | undefined
   /** Whether nothing was left behind since, here or by whoever sequenced before. */
   isTidy: boolean
+  /** Of the last checkpoint that was written and does not count: not at once again. */
+  failedSeq: number
   /** Checkpoints that were read back whole. */
   readonly soundSeqs: Set<number>
   trimmedSeq: number
@@ -209,9 +212,11 @@ const checkpointIfDue = Effect.fnUntraced(function* (state: State) {
   const newestSeq = state.newestSeq ?? (yield* newestSoundSeq(state))
   state.newestSeq = newestSeq
   const { seq, materializedAtSeq } = state.fold()
-  if (materializedAtSeq <= newestSeq || seq - newestSeq < state.options.checkpointEntries) return
+  const sinceSeq = Math.max(newestSeq, state.failedSeq)
+  if (materializedAtSeq <= newestSeq || seq - sinceSeq < state.options.checkpointEntries) return
   const checkpoint = yield* encode(state)
   yield* guarded("writeCheckpoint", state.store.writeCheckpoint({ shard: state.shard, ...checkpoint }))
+  state.failedSeq = checkpoint.seq
   if (!(yield* isThere(state, checkpoint))) return
   state.soundSeqs.add(checkpoint.seq)
   state.newestSeq = checkpoint.seq
@@ -228,18 +233,19 @@ const encode = Effect.fnUntraced(function* (state: State) {
   }
 })
 
-/** Reads it back: another program's chunks may have been there, or the database may have kept something else. */
-const isThere = Effect.fnUntraced(function* (state: State, { seq, chunks }: FoldCheckpoint) {
-  const { shard, store } = state
-  for (const [chunk, bytes] of chunks.entries()) {
-    const kept = yield* guarded("readCheckpointChunk", store.readCheckpointChunk({ shard, seq, chunk }))
-    if (kept !== undefined && Buffer.compare(kept, bytes) === 0) continue
-    yield* Effect.logError("a checkpoint does not read back as it was written").pipe(
-      Effect.annotateLogs({ shard, seq, chunk })
-    )
-    return false
-  }
-  return true
+/**
+ * Reads it back as an agent does that starts from it: another program's chunks may have been there, the database may have
+ * kept something else, or what this program writes is not what it would take.
+ */
+const isThere = Effect.fnUntraced(function* ({ shard, store }: State, { seq, chunks }: FoldCheckpoint) {
+  const read = yield* readCheckpoint(store, shard, { seq, chunkCount: chunks.length })
+  if (typeof read === "string") return false
+  const changed = chunks.findIndex((bytes, chunk) => Buffer.compare(bytes, read.chunks[chunk]!) !== 0)
+  if (changed < 0) return true
+  yield* Effect.logError("a checkpoint does not read back as it was written").pipe(
+    Effect.annotateLogs({ shard, seq, chunk: changed })
+  )
+  return false
 })
 
 const newestSoundSeq = Effect.fnUntraced(function* (state: State) {

@@ -7,7 +7,7 @@
  */
 import { assert } from "#core/model/assert.ts"
 import { type PartitionState, type RunRef, type TopicState } from "./fold.ts"
-import { type AcceptedBatch, ProducerStates } from "./producer-states.ts"
+import { expectedSequence, type AcceptedBatch, ProducerStates } from "./producer-states.ts"
 import { RunTable } from "./run-table.ts"
 
 export class PartitionLog implements PartitionState {
@@ -38,9 +38,9 @@ export class PartitionLog implements PartitionState {
     return this.runs === undefined ? 0 : this.runs.runCount
   }
 
-  /** Undefined where none is remembered. */
-  knowsProducer(producerId: number): boolean {
-    return this.producers?.get(producerId) !== undefined
+  expectedSequence(producerId: number, producerEpoch: number): number | undefined {
+    const state = this.producers?.get(producerId)
+    return state === undefined ? undefined : expectedSequence(state, producerEpoch)
   }
 
   get producers(): ProducerStates | undefined {

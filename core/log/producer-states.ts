@@ -1,5 +1,6 @@
 /**
- * What is remembered of idempotent producers, per partition [pure]: epoch and the last five batches (KIP-98).
+ * What is remembered of idempotent producers, per partition [pure]: epoch and the last five batches (KIP-98), and how many
+ * sequences were accepted in the epoch, so that older batches are known as duplicates too (core/decisions/0015).
  *
  * Invariant: a function of the log alone. Forgetting goes by the time that entries carry and by a cap, never by a clock,
  * so that every agent forgets the same at the same entry. A partition's producers live on when its records are deleted.
@@ -8,7 +9,14 @@ import { limits } from "#core/model/limits.ts"
 import { type BatchSummary } from "./command.ts"
 import { type Verdict } from "./verdict.ts"
 
-const SEQUENCE_MAX = 0x7fffffff
+export const SEQUENCE_MAX = 0x7fffffff
+/** Sequences wrap from 2^31 - 1 to 0. */
+const SEQUENCES = SEQUENCE_MAX + 1
+/**
+ * Half of all sequences. With more of them counted, one that is yet to come could not be told from one of long ago, and a
+ * batch behind a gap would be taken for a duplicate: silent loss.
+ */
+export const ACCEPTED_COUNT_MAX = SEQUENCES / 2
 /** Numbers of one remembered batch in ProducerState.batches. */
 export const NUMBERS_PER_BATCH = 4
 const NUMBERS_MAX = NUMBERS_PER_BATCH * limits.producerBatchesRemembered
@@ -17,6 +25,11 @@ export interface ProducerState {
   epoch: number
   /** The fold's time when the last batch was accepted. */
   seenMs: number
+  /**
+   * Sequences accepted in this epoch since the state was made, at most ACCEPTED_COUNT_MAX. They have no gap: these are the
+   * last so many ones up to the last batch's last sequence, each accepted exactly once.
+   */
+  acceptedCount: number
   /** Of this epoch, oldest first, four numbers each: base sequence, last sequence, base offset, append time (or -1). */
   readonly batches: Array<number>
 }
@@ -30,9 +43,19 @@ export interface AcceptedBatch {
   readonly appendTimeMs: number
 }
 
-/** Sequences wrap from 2^31 - 1 to 0. */
 export const lastSequenceOf = (baseSequence: number, offsetCount: number): number =>
-  (baseSequence + offsetCount - 1) % (SEQUENCE_MAX + 1)
+  (baseSequence + offsetCount - 1) % SEQUENCES
+
+/** Of the sequence that follows: 0 after the largest. */
+export const nextSequenceOf = (lastSequence: number): number => (lastSequence === SEQUENCE_MAX ? 0 : lastSequence + 1)
+
+/** How many sequences a remembered batch has, from its base sequence to its last one, over the wrap as well. */
+export const sequenceCountOf = (baseSequence: number, lastSequence: number): number =>
+  ((lastSequence - baseSequence + SEQUENCES) % SEQUENCES) + 1
+
+/** `acceptedCount` with so many more. */
+export const countAccepted = (acceptedCount: number, more: number): number =>
+  Math.min(acceptedCount + more, ACCEPTED_COUNT_MAX)
 
 /** Index in `batches` of the remembered batch that this one repeats; -1 where there is none. */
 export const duplicateIndexOf = (state: ProducerState, batch: BatchSummary): number => {
@@ -44,20 +67,37 @@ export const duplicateIndexOf = (state: ProducerState, batch: BatchSummary): num
   return -1
 }
 
-/** Kafka's rules for a batch that is no duplicate. A producer that is not known may begin anywhere. */
+/** Whether all of the batch lies within the sequences that were accepted up to this last one. */
+const isAcceptedBefore = (state: ProducerState, lastSequence: number, batch: BatchSummary): boolean => {
+  const distance = (lastSequence - lastSequenceOf(batch.baseSequence, batch.offsetCount) + SEQUENCES) % SEQUENCES
+  return distance + batch.offsetCount <= state.acceptedCount
+}
+
+/**
+ * Kafka's rules for a batch that is none of the remembered ones. A producer that is not known may begin anywhere. Beyond
+ * Kafka's: a batch that was accepted whole, however long ago, is known as such. One that overlaps in part, or lies before
+ * the first accepted sequence, is not: to claim it would be silent loss.
+ */
 export const sequenceVerdict = (state: ProducerState, batch: BatchSummary): Verdict => {
   if (batch.producerEpoch < state.epoch) return "invalidProducerEpoch"
   if (batch.producerEpoch > state.epoch) return batch.baseSequence === 0 ? "accepted" : "outOfOrderSequence"
   const lastSequence = state.batches.length === 0 ? -1 : state.batches[state.batches.length - NUMBERS_PER_BATCH + 1]!
-  const expected = lastSequence === SEQUENCE_MAX ? 0 : lastSequence + 1
-  return batch.baseSequence === expected ? "accepted" : "outOfOrderSequence"
+  if (batch.baseSequence === nextSequenceOf(lastSequence)) return "accepted"
+  return isAcceptedBefore(state, lastSequence, batch) ? "duplicateWithoutOffset" : "outOfOrderSequence"
 }
+
+/** What is accepted next; undefined where another epoch has to begin, or nothing was accepted. */
+export const expectedSequence = ({ epoch, batches }: ProducerState, producerEpoch: number): number | undefined =>
+  epoch !== producerEpoch || batches.length === 0
+    ? undefined
+    : nextSequenceOf(batches[batches.length - NUMBERS_PER_BATCH + 1]!)
 
 /** Changes the state to what it is after the batch. */
 export const rememberBatch = (state: ProducerState, batch: AcceptedBatch, seenMs: number): void => {
   const { batches } = state
   if (batch.producerEpoch !== state.epoch) {
     state.epoch = batch.producerEpoch
+    state.acceptedCount = 0
     batches.length = 0
   } else if (batches.length >= NUMBERS_MAX) {
     batches.copyWithin(0, NUMBERS_PER_BATCH)
@@ -65,14 +105,21 @@ export const rememberBatch = (state: ProducerState, batch: AcceptedBatch, seenMs
   }
   const lastSequence = lastSequenceOf(batch.baseSequence, batch.offsetCount)
   batches.push(batch.baseSequence, lastSequence, batch.baseOffset, batch.appendTimeMs)
+  state.acceptedCount = countAccepted(state.acceptedCount, batch.offsetCount)
   state.seenMs = seenMs
 }
 
-export const newProducerState = (epoch: number): ProducerState => ({ epoch, seenMs: 0, batches: [] })
+export const newProducerState = (epoch: number): ProducerState => ({
+  epoch,
+  seenMs: 0,
+  acceptedCount: 0,
+  batches: []
+})
 
 export const copyOfProducerState = (state: ProducerState): ProducerState => ({
   epoch: state.epoch,
   seenMs: state.seenMs,
+  acceptedCount: state.acceptedCount,
   batches: state.batches.slice()
 })
 

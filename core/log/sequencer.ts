@@ -43,8 +43,9 @@ export class Sequencer {
   /** Commands that were taken and are not answered. */
   private current: ReadonlyArray<Submission> = []
   private epochAsked: EpochAsked | undefined
-  /** An epoch that was begun here, while it is not known that its row is the newest. */
+  /** An epoch that was begun here, while it is not known that its row is the newest; and that row, of which nobody was told. */
   private unverifiedEpoch: number | undefined
+  private unverifiedRow: LogRow | undefined
   /** Since when the present entry is being settled. */
   private settlingSinceMs: number | undefined
   private readonly appendedListeners: Array<(rows: ReadonlyArray<LogRow>) => void> = []
@@ -195,7 +196,7 @@ export class Sequencer {
   private readonly append = Effect.fnUntraced(function* (
     this: Sequencer,
     entry: Uint8Array,
-    row: { readonly epoch: number; readonly isKept: boolean }
+    { isTold = true, ...row }: { readonly epoch: number; readonly isKept: boolean; readonly isTold?: boolean }
   ) {
     const onDoubt = (cause: unknown) => {
       this.endCurrent({ kind: "failed", error: unavailable("indefinite", cause) })
@@ -203,7 +204,8 @@ export class Sequencer {
     }
     const appended = yield* this.writer.append(entry, { ...row, onDoubt })
     const { outcome } = appended
-    if (outcome === "mine") for (const listener of this.appendedListeners) listener([appended.row])
+    if (outcome === "mine" && isTold) this.tell(appended.row)
+    if (outcome === "mine" && !isTold) this.unverifiedRow = appended.row
     return outcome
   })
 
@@ -222,7 +224,8 @@ export class Sequencer {
   private readonly appendEpoch = Effect.fnUntraced(function* (this: Sequencer, holder: Holder, isTakeover: boolean) {
     const epoch = this.tail.fold.epoch + 1
     if (isTakeover) this.unverifiedEpoch = epoch
-    return yield* this.append(encodeEntry([{ kind: "epoch-begun", holder }]), { epoch, isKept: true })
+    const row = { epoch, isKept: true, isTold: !isTakeover }
+    return yield* this.append(encodeEntry([{ kind: "epoch-begun", holder }]), row)
   })
 
   /** Until the database has said that the log ends here, and what time it is; or another epoch has begun. */
@@ -233,11 +236,18 @@ export class Sequencer {
       if (Result.isFailure(read)) yield* backoff(attempt)
       else {
         this.unverifiedEpoch = undefined
+        const row = this.unverifiedRow
+        this.unverifiedRow = undefined
+        if (row !== undefined && this.isHolder) this.tell(row)
         for (const listener of this.actingListeners) listener()
         return
       }
     }
   })
+
+  private tell(row: LogRow): void {
+    for (const listener of this.appendedListeners) listener([row])
+  }
 
   /** First answers of commands that come again long after. */
   private readonly readEntriesNeeded = Effect.fnUntraced(function* (this: Sequencer, entries: Map<number, Uint8Array>) {

@@ -66,6 +66,12 @@ export class SlotWriter {
     return { outcome, row }
   })
 
+  /** Another's row may decide the slot while the call hangs: then its answer says nothing more. */
+  private insertOnce(row: LogRow, slot: WatchedSlot) {
+    const decided = Effect.as(slot.decided.await, "decided" as const)
+    return Effect.result(Effect.raceFirst(guarded("append", this.store.append(row)), decided))
+  }
+
   /** Issues the row until it is settled. Only a first, definite failure ends it as not appended. */
   private readonly insert = Effect.fnUntraced(function* (
     this: SlotWriter,
@@ -74,18 +80,17 @@ export class SlotWriter {
     onDoubt: ((cause: unknown) => void) | undefined
   ): Effect.fn.Return<SlotOutcome> {
     const failure = new LastingFailure()
+    let read: Result.Result<unknown, MetadataError> = Result.succeed(undefined)
     for (let attempt = 1; ; attempt += 1) {
-      // Another's row may decide the slot while this call hangs: then its answer says nothing more.
-      const inserted = yield* Effect.result(
-        Effect.raceFirst(guarded("append", this.store.append(row)), Effect.as(slot.decided.await, "decided" as const))
-      )
+      // Only where the log was just looked at: a slot of long ago may be free because its row was trimmed.
+      const inserted = Result.isFailure(read) ? read : yield* this.insertOnce(row, slot)
       if (Result.isSuccess(inserted) && inserted.success === "appended") this.tail.foldRows([row])
       else if (Result.isFailure(inserted)) {
         if (attempt === 1 && inserted.failure.outcome === "definite") return inserted.failure
         if (attempt >= limits.appendAttemptsMax) onDoubt?.(inserted.failure)
       }
       // Also after "taken": it may have been an earlier delivery of this very row that took the slot.
-      if (slot.outcome === "unknown") yield* Effect.ignore(this.tail.readOnce)
+      if (slot.outcome === "unknown") read = yield* Effect.result(this.tail.readOnce)
       if (this.tail.ended !== undefined) return "ended"
       const nowMs = yield* monotonicMs
       const { shard, seq } = row

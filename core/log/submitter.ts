@@ -10,7 +10,7 @@
 import { type Clock, Effect, FiberSet, Latch, Result, type Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
-import { type Command } from "./command.ts"
+import { type AnswerOf, type Command } from "./command.ts"
 import { decodeAnswer, encodeCommand } from "./command-bytes.ts"
 import { type Outcome, type Submission } from "./command-queue.ts"
 import { CommitLogError, unavailable } from "./commit-log.ts"
@@ -28,8 +28,8 @@ interface Pending {
   command: Command
   readonly resume: (outcome: SubmitOutcome) => void
   readonly deadlineMs: number
-  /** Whether it may have been judged. */
-  wasSent: boolean
+  /** How often it was sent: after the first time it may have been judged. */
+  sends: number
   isOver: boolean
 }
 
@@ -106,7 +106,7 @@ export class Submitter {
       return () => {}
     }
     const deadlineMs = monotonicMsOf(this.clock) + limits.commandSettleMs
-    const pending: Pending = { command, resume, deadlineMs, wasSent: false, isOver: false }
+    const pending: Pending = { command, resume, deadlineMs, sends: 0, isOver: false }
     this.unsettled.push(pending)
     this.waiting.openUnsafe()
     this.stream?.send(pending)
@@ -242,16 +242,18 @@ export class Submitter {
 
   private toSend(pending: Pending): Command {
     const { command } = pending
-    if (pending.wasSent && (command.kind === "delete-topic" || command.kind === "create-partitions")) {
+    if (pending.sends > 0 && (command.kind === "delete-topic" || command.kind === "create-partitions")) {
       pending.command = { ...command, mayBeDone: true }
     }
-    pending.wasSent = true
+    pending.sends += 1
     return pending.command
   }
 
   /** The sequencer's word on a command. */
-  private take(pending: Pending, outcome: Exclude<Outcome, { readonly kind: "refused" }>): void {
+  private take(pending: Pending, said: Settled): void {
     if (!this.forget(pending)) return
+    // Whoever said it knows nothing of the times before.
+    const outcome = pending.sends > 1 ? uncertain(pending.command, said) : said
     if (outcome.kind === "failed") {
       this.end(pending, { error: outcome.error })
       if (pending.command.kind === "commit-segment") this.failSegments()
@@ -304,13 +306,13 @@ export class Submitter {
     const late = this.answered.filter(({ untilMs }) => untilMs <= nowMs)
     this.answered = this.answered.filter(({ untilMs }) => untilMs > nowMs)
     for (const { pending, answer } of late) this.end(pending, { answer })
-    this.unsettled = this.unsettled.filter((pending) => !(pending.isOver && !pending.wasSent))
+    this.unsettled = this.unsettled.filter((pending) => !(pending.isOver && pending.sends === 0))
     // All have the same time, so the oldest go first.
     for (let first = this.unsettled[0]; first !== undefined && first.deadlineMs <= nowMs; first = this.unsettled[0]) {
       if (first.command.kind === "commit-segment") this.failSegments()
       else {
         this.forget(first)
-        this.end(first, { error: notSettled(first.wasSent ? "indefinite" : "definite") })
+        this.end(first, { error: notSettled(first.sends > 0 ? "indefinite" : "definite") })
       }
     }
   }
@@ -322,7 +324,7 @@ export class Submitter {
   private failSegments(): void {
     const over = this.unsettled.filter(({ command }) => command.kind === "commit-segment")
     this.unsettled = this.unsettled.filter(({ command }) => command.kind !== "commit-segment")
-    for (const pending of over) this.end(pending, { error: notSettled(pending.wasSent ? "indefinite" : "definite") })
+    for (const pending of over) this.end(pending, { error: notSettled(pending.sends > 0 ? "indefinite" : "definite") })
     // What the sequencer has of them and did not judge yet, it forgets with the stream.
     this.endStream?.()
   }
@@ -332,13 +334,28 @@ export class Submitter {
     this.unsettled = []
     for (const { pending, answer } of this.answered.splice(0)) this.end(pending, { answer })
     for (const pending of over) {
-      const outcome = pending.wasSent ? "indefinite" : "definite"
+      const outcome = pending.sends > 0 ? "indefinite" : "definite"
       this.end(pending, { error: new CommitLogError({ reason: error.reason, outcome, cause: error.cause }) })
     }
     this.endStream?.()
     this.changed.openUnsafe()
     this.waiting.openUnsafe()
   }
+}
+
+type Settled = Exclude<Outcome, { readonly kind: "refused" }>
+
+/** Of a command that was sent before: "surely not" may only be said where it was never judged, or was remembered. */
+const uncertain = (command: Command, said: Settled): Settled => {
+  if (said.kind === "failed" && said.error.outcome === "definite") {
+    const { reason, cause } = said.error
+    return { kind: "failed", error: new CommitLogError({ reason, outcome: "indefinite", cause }) }
+  }
+  if (said.kind !== "answer" || command.kind !== "commit-segment") return said
+  const { runs } = said.answer as AnswerOf<typeof command>
+  if (runs[0]?.[0]?.verdict !== "tooLate") return said
+  const cause = new Error("the segment is too old to be committed, and whether an earlier attempt did so is forgotten")
+  return { kind: "failed", error: unavailable("indefinite", cause) }
 }
 
 /**

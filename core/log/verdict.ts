@@ -18,7 +18,12 @@ export const VERDICTS = {
    * The segment was created in the sequencer's future: its author's clock is ahead. Nothing is settled: never in an entry,
    * and a delivery of the same command may yet be accepted when its time has come.
    */
-  clockAhead: 7
+  clockAhead: 7,
+  /**
+   * Each of its sequences was accepted in this epoch, but not as one of the batches that are remembered: nothing is appended,
+   * and where its records are is not known any more.
+   */
+  duplicateWithoutOffset: 8
 } as const
 
 export type Verdict = keyof typeof VERDICTS

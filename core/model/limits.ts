@@ -116,6 +116,8 @@ export const limits = {
   inspectedProblemsMax: 1_000,
   /** Producers and partitions with a batch that was lost and has not come again. */
   lostBatchesRemembered: 10_000,
+  /** What comes behind a lost batch is refused, retriably, for so long: then the producer has given the batch up. */
+  lostBatchHeldMs: 120_000,
   /** Between two log events about segments that could not be committed. */
   segmentFailureToldMs: 5_000,
   /** Reads are cached in blocks: whole runs, closed when they reach this size (a longer run is a block of its own). */
@@ -271,9 +273,14 @@ export const limits = {
   /**
    * Segment ids that are remembered for retried commits, within the orphan horizon: some 170 bytes each in memory, 21 in a
    * checkpoint. Where there are more, what is older than the remaining ones can no longer be committed: at 2,000 commits
-   * a second what is older than 30 s. So this must outlast any retry.
+   * a second what is older than 65 s. So this must outlast a put and all retries of a commit.
    */
-  segmentsRemembered: 65_536,
+  segmentsRemembered: 131_072,
+  /**
+   * Ids of deleted topics that are remembered once their index pages are gone, some 100 bytes each: those of younger
+   * deletions always are. The same on all agents of a cluster: folds forget by it.
+   */
+  deletedTopicIdsKept: 16_384,
   /** Of their entries those of the newest stay in memory, so many bytes; others are read back from the log when asked for. */
   entriesRememberedBytes: 16 * MiB,
   /** Agents ask the database for the time so often. */
@@ -299,7 +306,7 @@ export const limits = {
   /** Longest pause between attempts to append or to read the log while the database fails. */
   logBackoffMaxMs: 1_000,
   /** Commands of one agent that are not settled; more are refused. */
-  commandsUnsettled: 4_096,
+  commandsUnsettled: 1_024,
   /** The sequencer tells all agents what it appended, and so often that it is there. */
   sequencerBeatMs: 200,
   /** A sequencer that was not heard of for so long may be replaced. */
@@ -533,6 +540,10 @@ assert(limits.postgresConnectMs < limits.metadataTimeoutMs, "a call can try anot
 assert(limits.checkpointChunkBytesMax <= limits.postgresStatementBytesMax, "a statement holds a chunk")
 assert(limits.indexPageBytesMax <= limits.postgresStatementBytesMax, "a statement holds an index page")
 assert(limits.logBytesPerRead >= limits.entryBytesMax, "one read takes at least one entry")
+assert(
+  limits.commandsUnsettled <= limits.peerRequestsInFlight + limits.peerRequestsQueued,
+  "one connection takes all that is not settled: what does not fit would end it, and come again with it"
+)
 assert(limits.commandSettleMs < limits.orphanHorizonMs, "a command is given up long before its segment is an orphan")
 assert(limits.sequencerBeatMs * 4 <= limits.sequencerSilentMs, "some beats may be late before anyone takes over")
 assert(limits.sequencerBeatMs * 2 < limits.logToldStaleMs, "a late beat does not bring back the fast poll")

@@ -70,19 +70,26 @@ export const listen = Effect.fn("PeerListener.listen")(function* (
     host: options.host,
     port: options.port,
     connectionsMax: options.connectionsMax,
-    onConnection: (transport) => connections.accept(transport, policyOf(transport.peer))
+    onConnection: (transport) => connections.accept(transport, policyOf(transport.peer)),
+    onRefused: () => {
+      counters.connectionsRefused++
+    }
   })
 })
 
 interface PeerCounters extends RequestCounters {
   connectionsAccepted: number
+  connectionsRefused: number
   connectionsFailed: number
+  socketsPaused: number
 }
 
 const makeCounters = (): PeerCounters => {
   return {
     connectionsAccepted: 0,
+    connectionsRefused: 0,
     connectionsFailed: 0,
+    socketsPaused: 0,
     requests: 0,
     requestBytes: 0,
     responseBytes: 0,
@@ -96,8 +103,10 @@ const observe = Effect.fnUntraced(function* (metrics: Metrics["Service"], counte
   yield* metrics.observe("peerConnectionsOpen", () => [{ value: open() }])
   yield* metrics.observe("peerConnections", () => [
     { value: counters.connectionsAccepted, attributes: { outcome: "accepted" } },
+    { value: counters.connectionsRefused, attributes: { outcome: "refused" } },
     { value: counters.connectionsFailed, attributes: { outcome: "failed" } }
   ])
+  yield* metrics.observe("peerSocketsPaused", () => [{ value: counters.socketsPaused }])
   yield* metrics.observe("peerRequests", () => [
     { value: counters.requests, attributes: { outcome: "answered" } },
     { value: counters.requestsUnsupported, attributes: { outcome: "unsupported" } },

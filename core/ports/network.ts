@@ -67,6 +67,8 @@ export class Network extends Context.Service<
       readonly port: number
       readonly connectionsMax: number
       readonly onConnection: (transport: AcceptedTransport) => void
+      /** Called for each connection that was closed at once, because `connectionsMax` are open. */
+      readonly onRefused?: () => void
     }) => Effect.Effect<number, ListenError, Scope.Scope>
   }
 >()("meridian/core/ports/Network") {}

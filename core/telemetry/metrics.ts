@@ -36,7 +36,7 @@ export const COUNTERS = {
   connectionsRefused: spec(
     "meridian_connections_refused",
     "{connection}",
-    "Connections closed at once: too many are open."
+    "Kafka connections closed at once: too many are open."
   ),
   connectionsFailed: spec(
     "meridian_connections_failed",
@@ -59,7 +59,7 @@ export const COUNTERS = {
   produceDuplicates: spec(
     "meridian_produce_duplicates",
     "{batch}",
-    "Batches that came again from an idempotent producer and were answered with their first offsets."
+    "Batches that came again from an idempotent producer and were not appended again."
   ),
   produceRejected: spec("meridian_produce_rejected", "{batch}", "Batches answered with an error."),
   fetchBytes: spec("meridian_fetch_bytes", "By", "Bytes of record batches given to consumers."),
@@ -71,7 +71,11 @@ export const COUNTERS = {
     "{segment}",
     "Segments that were refused as too old, or created in the sequencer's future."
   ),
-  socketsPaused: spec("meridian_sockets_paused", "{pause}", "Times a socket was paused because a bound was reached.")
+  socketsPaused: spec(
+    "meridian_sockets_paused",
+    "{pause}",
+    "Times a client's socket was paused because a bound was reached: its own requests under way, or the memory of all."
+  )
 } as const satisfies Record<string, MetricSpec>
 
 /** Read by callbacks that their owners register (Metrics.observe). */
@@ -183,6 +187,25 @@ export const OBSERVED = {
   cacheHits: observed("counter", "meridian_cache_hits", "{read}", "Reads answered by the block cache."),
   cacheMisses: observed("counter", "meridian_cache_misses", "{read}", "Reads that had to load a block."),
   cacheBytes: observed("gauge", "meridian_cache_bytes", "By", "Memory that the block cache holds."),
+  indexPageHits: observed(
+    "counter",
+    "meridian_index_page_hits",
+    "{read}",
+    "Reads of old offsets whose index page was in the cache."
+  ),
+  indexPageReads: observed("counter", "meridian_index_page_reads", "{read}", "Index pages asked of the database."),
+  indexPageReadsFailed: observed(
+    "counter",
+    "meridian_index_page_reads_failed",
+    "{read}",
+    "Index pages that readers needed and did not get: damaged, missing, or the database did not answer."
+  ),
+  indexPageCacheBytes: observed(
+    "gauge",
+    "meridian_index_page_cache_bytes",
+    "By",
+    "Memory that the cache of index pages holds."
+  ),
   corruptReads: observed(
     "counter",
     "meridian_corrupt_reads",
@@ -242,8 +265,14 @@ export const OBSERVED = {
     "counter",
     "meridian_peer_connections",
     "{connection}",
-    "Connections of other agents by outcome: accepted (failed ones among them), failed (closed by this agent).",
+    "Connections of other agents by outcome: accepted (failed ones among them), refused (too many are open), failed (closed by this agent).",
     "outcome"
+  ),
+  peerSocketsPaused: observed(
+    "counter",
+    "meridian_peer_sockets_paused",
+    "{pause}",
+    "Times another agent's socket was paused because a bound was reached."
   ),
   peerRequests: observed(
     "counter",

@@ -37,14 +37,21 @@ const benchmarks: readonly Benchmark[] = [
 ]
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { quick: { type: "boolean", default: false } }
-  })
   const known = benchmarks.map(({ name }) => name)
+  const usage = `usage: npm run bench -- [--quick] [NAME…]\n\n  --quick  short runs, to see that all of it works\n  names    ${known.join(", ")} (default: all)`
+  const given = readArguments()
+  if (typeof given === "string") {
+    console.error(`${given}\n${usage}`)
+    return 2
+  }
+  const { values, positionals } = given
+  if (values.help) {
+    console.log(usage)
+    return 0
+  }
   const unknown = positionals.filter((name) => !known.includes(name))
   if (unknown.length > 0) {
-    console.error(`no benchmark ${unknown.join(", ")}: one of ${known.join(", ")}`)
+    console.error(`no benchmark ${unknown.join(", ")}\n${usage}`)
     return 2
   }
   const chosen = benchmarks.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
@@ -70,6 +77,16 @@ async function main(): Promise<number> {
   }
   console.log(`\n${JSON.stringify(all)}`)
   return failures === 0 ? 0 : 1
+}
+
+/** Or what is wrong with them. */
+function readArguments() {
+  try {
+    const options = { quick: { type: "boolean", default: false }, help: { type: "boolean", default: false } } as const
+    return parseArgs({ allowPositionals: true, options })
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
 }
 
 /** One benchmark per file: its function `run`, or where it has none the file as a program, except in quick mode. */

@@ -255,13 +255,15 @@ describe("idempotent producers", () => {
       return answer.producerId
     })
 
+  const batchBy = (producerId: number) => (sequence: number) =>
+    batchOf([`s${sequence}`], { producerId, producerEpoch: 0, baseSequence: sequence })
+
   it.live("a batch sent again, also through another region, is answered with its first offset and stored once", () =>
     withCluster((_, [east, west]) =>
       Effect.gen(function* () {
         yield* createTopic(east!, "t")
         const producerId = yield* producerOf(east!)
-        const batch = (sequence: number) =>
-          batchOf([`s${sequence}`], { producerId, producerEpoch: 0, baseSequence: sequence })
+        const batch = batchBy(producerId)
         for (let sequence = 0; sequence < 3; sequence++) {
           assert.strictEqual((yield* produce(east!, "t", batch(sequence))).baseOffset, sequence)
         }
@@ -277,6 +279,31 @@ describe("idempotent producers", () => {
           "2:s2",
           "3:s3"
         ])
+      })
+    )
+  )
+
+  it.live("an old batch sent again is answered as a duplicate without an offset, and harms nobody", () =>
+    withCluster(({ agents }, [east, west]) =>
+      Effect.gen(function* () {
+        yield* createTopic(east!, "t")
+        const producerId = yield* producerOf(east!)
+        const batch = batchBy(producerId)
+        for (let sequence = 10; sequence < 17; sequence++) {
+          assert.strictEqual((yield* produce(east!, "t", batch(sequence))).errorCode, errorCodes.NONE)
+        }
+        const old = { errorCode: errorCodes.DUPLICATE_SEQUENCE_NUMBER, baseOffset: -1, logStartOffset: 0 }
+        for (const client of [east!, west!]) assert.deepInclude(yield* produce(client, "t", batch(10)), old)
+        const before = yield* produce(west!, "t", batch(9))
+        assert.strictEqual(before.errorCode, errorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER)
+        // Without an answer it is no failure either: the connection stays.
+        const topicData = [{ name: "t", partitionData: [{ index: 0, records: batch(11) }] }]
+        east!.send(Produce, 9, { transactionalId: null, acks: 0, timeoutMs: 1_000, topicData })
+        assert.strictEqual((yield* produce(east!, "t", batch(17))).baseOffset, 7)
+        const stored = Array.from({ length: 8 }, (_unused, n) => `${n}:s${10 + n}`)
+        assert.deepStrictEqual(recordsOf((yield* fetch(west!, "t", { offset: 0 })).records), stored)
+        const { produceDuplicates, produceRejected } = agents[0]!.metrics.counters
+        assert.deepStrictEqual({ produceDuplicates, produceRejected }, { produceDuplicates: 2, produceRejected: 0 })
       })
     )
   )

@@ -167,7 +167,7 @@ describe("a primary and its standby", () => {
         )
         yield* prepare({ migrate: "auto" })
         yield* store.append(rowOf(1))
-        assert.match(outOfUse().join(), /is a read-only standby \(metadata\.endpoints\[0\]\.url\)/)
+        assert.match(outOfUse().join(), /takes no writes \(metadata\.endpoints\[0\]\.url\)/)
         // A standby that lags would lose what it does not have: that is why it must be synchronous in earnest.
         yield* Effect.promise(() => primary.kill("SIGINT"))
         const away = yield* Effect.flip(Effect.catch(store.append(rowOf(2)), () => store.append(rowOf(2))))

@@ -31,5 +31,6 @@ describe("simulated clusters", () => {
     })
     assert.deepEqual(failures, [], `${failures.join("\n")}\n${totals.table()}`)
     assert.strictEqual(totals.seeds, SEEDS)
+    assert.isAbove(totals.withoutOffset, SEEDS, "old duplicates are among what comes again")
   })
 })

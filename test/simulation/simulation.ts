@@ -17,7 +17,7 @@ import { hostName, REGIONS } from "./cluster/regions.ts"
 import { type CheckFailed } from "./engine/check-failed.ts"
 import { Process } from "./engine/process.ts"
 import { type Prng, streamOf } from "./engine/prng.ts"
-import { EPOCH_MS, World } from "./engine/world.ts"
+import { World } from "./engine/world.ts"
 import { Injector } from "./faults/inject.ts"
 import { type ScenarioName } from "./faults/scenarios.ts"
 import { turnKnobs } from "./knobs.ts"
@@ -51,6 +51,8 @@ export interface Counts {
   readonly rows: number
   readonly voidRows: number
   readonly acknowledged: number
+  /** Of them, those without an offset: old duplicates. */
+  readonly withoutOffset: number
   readonly recordsRead: number
   /** From the end of the faults until all work was done. */
   readonly recoveryMs: number
@@ -105,7 +107,7 @@ class Simulation {
       readObject: (bucket, key) => this.cluster.bucketOf(bucket).stored(key),
       writes: WRITES,
       regionOf: (bucket) => bucket,
-      nowMs: () => EPOCH_MS + this.world.nowMs,
+      nowMs: () => this.cluster.database.clock.currentTimeMillisUnsafe(),
       accepted: (record, partition, offset) => this.acknowledgements.accepted(record, partition, offset)
     })
     this.cluster.database.watcher = { appended: (row) => this.truth.append(row) }
@@ -154,6 +156,7 @@ class Simulation {
         rows: truth.rows.length,
         voidRows: truth.voidRows,
         acknowledged: acknowledgements.acknowledged.length,
+        withoutOffset: acknowledgements.withoutOffset,
         recordsRead: reads.recordsChecked,
         recoveryMs: this.#recoveryMs
       }

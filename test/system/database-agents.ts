@@ -1,11 +1,8 @@
-/**
- * Agents whose metadata is on a database server: they wait for it and say why, go on by themselves after it was killed, and lose
- * nothing over that; and the commands that show an operator what there is.
- */
+/** An agent whose metadata is on a database server: it waits for it and says why, and goes on by itself after it was killed. */
 import { strict as assert } from "node:assert"
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { delay, run, start, stop, waitUntil } from "../peers/child-process.ts"
+import { start, stop, waitUntil } from "../peers/child-process.ts"
 import {
   databaseUrl,
   freePort,
@@ -15,13 +12,10 @@ import {
   startPostgres
 } from "../peers/postgres/postgres.ts"
 import { build, bundle } from "./harness.ts"
-import { flowing, judge, startStreams } from "./numbered-streams.ts"
+import { metadata } from "./metadata-command.ts"
 import { type Context, type SystemTest } from "./system-test.ts"
 
 const readyDeadlineMs = 30_000
-const awayMs = 20_000
-/** What was settled before the server died reaches its producer within this time, also on a busy machine. */
-const onTheirWayMs = 3_000
 
 async function withServer(context: Context, use: (server: PostgresServerProcess) => Promise<void>): Promise<void> {
   const server = await startPostgres({ logFile: join(context.dir, "postgresql.log") })
@@ -30,20 +24,6 @@ async function withServer(context: Context, use: (server: PostgresServerProcess)
   } finally {
     await server.stop()
   }
-}
-
-/** Runs `meridian metadata …` and gives what it says. */
-async function metadata(
-  args: readonly string[],
-  exitCodes: readonly number[] = [0]
-): Promise<{ readonly code: number | null; readonly text: string }> {
-  const { code, stdout, stderr } = await run(process.execPath, [bundle, "metadata", ...args], {
-    deadlineMs: 60_000,
-    exitCodes
-  })
-  const text = stdout.toString() + stderr
-  assert(!text.includes(POSTGRES_PASSWORD), "a password is shown")
-  return { code, text }
 }
 
 export const agentWaits: SystemTest = {
@@ -111,48 +91,5 @@ export const agentWaits: SystemTest = {
       const told = log.split("\n").filter((line) => line.includes("cannot be used yet"))
       assert.equal(told.length, 1, `one reason is told once:\n${told.join("\n")}`)
       context.say("not ready with the reason, ready when it is mended, and again after kill -9 of the server")
-    })
-}
-
-export const databaseOutage: SystemTest = {
-  name: "database-agents: the database server is killed under load",
-  needs: ["postgresql", "kcat", "kafka", "confluent-kafka", "meridian"],
-  deadlineMs: 500_000,
-  run: async (context) =>
-    await withServer(context, async (server) => {
-      await sql(server.url(), "CREATE DATABASE playground")
-      const cluster = await context.startCluster({ metadata: server.url("playground") })
-      const streams = await startStreams(context, cluster)
-      const pids = [0, 1, 2].flatMap((region) => cluster.pidsOf(region))
-      for (const pauseMs of [0, awayMs]) {
-        await server.kill("SIGKILL")
-        const killedAtMs = Date.now()
-        await delay(pauseMs)
-        const startedAtMs = Date.now()
-        await server.startAgain()
-        await flowing(streams)
-        for (const { topic, producer } of streams) {
-          const during = producer.acknowledged.filter(({ atMs }) => atMs > killedAtMs && atMs < startedAtMs)
-          const late = during.filter(({ atMs }) => atMs > killedAtMs + onTheirWayMs)
-          assert.equal(late.length, 0, `${topic}: ${late.length} acknowledged without a database`)
-          context.say(`${topic}: away for ${pauseMs / 1000} s, ${during.length} answers were on their way`)
-        }
-      }
-      assert.deepEqual(
-        [0, 1, 2].flatMap((region) => cluster.pidsOf(region)),
-        pids,
-        "no agent has ended over it"
-      )
-      await judge(context, cluster, streams, [0, 1, 2])
-      const config = join(cluster.dir, "topology.yaml")
-      const status = await metadata(["status", "--config", config])
-      for (const line of status.text.trimEnd().split("\n")) context.say(line)
-      // The shards come first, and name an agent too.
-      const agents = status.text.slice(status.text.indexOf("clients"))
-      assert.equal((agents.match(/^\d+ +\S+-1 +/gm) ?? []).length, 3, "three agents are alive")
-      const check = await metadata(["check", "--config", config])
-      assert.match(check.text, /can be used/)
-      const migrate = await metadata(["migrate", "--config", config])
-      assert.match(migrate.text, /nothing to do: schema version \d+/)
     })
 }

@@ -17,7 +17,7 @@ import { killAll } from "../peers/child-process.ts"
 import { benchmarkSmoke } from "./benchmark-smoke.ts"
 import { azureStore, gcsStore } from "./cloud-stores.ts"
 import { confluentKafka, franzGo, javaConsole, kafkajs, platformatic } from "./clients.ts"
-import { agentWaits, databaseOutage } from "./database-agents.ts"
+import { agentWaits } from "./database-agents.ts"
 import { cockroachdbContainer, cockroachdbStore, postgresStore } from "./database-store.ts"
 import { cutSequencer, killedDatabase, resetConnections } from "./database-outage.ts"
 import { differential } from "./differential.ts"
@@ -65,7 +65,6 @@ const tests: readonly SystemTest[] = [
   regionOutage,
   bucketOutage,
   totalOutage,
-  databaseOutage,
   randomKills,
   regionOutageOnPostgres,
   totalOutageOnPostgres,
@@ -206,9 +205,12 @@ function readOptions(): Options {
     options: {
       against: { type: "string", default: "meridian" },
       keep: { type: "boolean", default: false },
-      list: { type: "boolean", default: false }
+      list: { type: "boolean", default: false },
+      help: { type: "boolean", default: false }
     }
   })
+  if (values.help)
+    throw new UsageError("usage: npm run test:system -- [--list] [--keep] [--against meridian|kafka] [NAME…]")
   const { against } = values
   if (against !== "meridian" && against !== "kafka") throw new UsageError("--against is meridian or kafka")
   return { against, keep: values.keep, list: values.list, names: positionals }

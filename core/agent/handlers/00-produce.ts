@@ -150,7 +150,9 @@ const answerOf = (services: AgentServices, accepted: Accepted, outcome: BatchOut
     counters.produceBatches++
     counters.produceRecords += accepted.summary.offsetCount
     counters.produceBytes += accepted.batch.length
-  } else if (outcome.verdict === "duplicate") counters.produceDuplicates++
+  } else if (outcome.verdict === "duplicate" || outcome.verdict === "duplicateWithoutOffset") {
+    counters.produceDuplicates++
+  }
   const errorCode = errorOfVerdict(outcome.verdict)
   if (errorCode !== KAFKA.NONE) return { ...refused(partition, errorCode), logStartOffset: state.logStartOffset }
   return {
@@ -202,11 +204,14 @@ const referencesOf = (request: Request, apiVersion: number) =>
     return { ...referenceOf(name, topicId, apiVersion), partitionMax }
   })
 
+/** The records are in the log: also where the error code only says that their offset is not known any more. */
+const IS_APPENDED: ReadonlySet<number> = new Set([KAFKA.NONE, KAFKA.DUPLICATE_SEQUENCE_NUMBER])
+
 const respond = (services: AgentServices, acks: number, responses: Response["responses"]): Reply<Response> => {
   let failed: PartitionAnswer | undefined
   for (const { partitionResponses } of responses) {
     for (const each of partitionResponses) {
-      if (each.errorCode === KAFKA.NONE) continue
+      if (IS_APPENDED.has(each.errorCode)) continue
       services.metrics.counters.produceRejected++
       failed = each
     }

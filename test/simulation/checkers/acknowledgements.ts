@@ -24,6 +24,8 @@ export interface Acknowledged {
 
 export class Acknowledgements {
   readonly acknowledged: Array<Acknowledged> = []
+  /** Of them, those that were acknowledged as old duplicates. */
+  withoutOffset = 0
   readonly #truth: () => Truth
   readonly #reads: Reads
   readonly #producers = new Map<number, ProducerKind>()
@@ -107,6 +109,31 @@ export class Acknowledgements {
       }
       this.#reads.acknowledged(partition!, offset + 1)
       this.acknowledged.push({ record, topicId: partition!.topic.topicId, partition: at.partition, offset })
+    }
+  }
+
+  /** A producer was told that its records are in the partition, and nobody knows any more where: there is just one of each. */
+  acknowledgeWithoutOffset(
+    at: { readonly topic: string; readonly partition: number },
+    records: ReadonlyArray<RecordName>
+  ): void {
+    const partition = this.#truth().partition(at.topic, at.partition)
+    for (const record of records) {
+      const offsets: Array<number> = []
+      for (const [offset, { producer, number }] of partition?.records.entries() ?? []) {
+        if (producer === record.producer && number === record.number) offsets.push(offset)
+      }
+      const [offset] = offsets
+      if (offset === undefined || offsets.length > 1) {
+        throw new CheckFailed(
+          offset === undefined ? "acknowledged-lost" : "doubled",
+          "a record that was acknowledged without an offset is not in its partition just once",
+          { record: nameText(record), partition: `${at.topic}/${at.partition}`, offsets }
+        )
+      }
+      this.#reads.acknowledged(partition!, offset + 1)
+      this.acknowledged.push({ record, topicId: partition!.topic.topicId, partition: at.partition, offset })
+      this.withoutOffset++
     }
   }
 

@@ -89,6 +89,8 @@ export class Truth {
   readonly #options: TruthOptions
   readonly #cursor = new RecordCursor()
   #nextProducerId = 0
+  /** The largest append time. */
+  #timeMs = 0
   voidRows = 0
 
   constructor(options: TruthOptions) {
@@ -225,7 +227,10 @@ export class Truth {
       segmentId: effect.segmentId,
       partition: partition?.name ?? `${run.topicId}/${run.partition}`
     }
-    if (effect.appendTimeMs > this.#options.nowMs() + AHEAD_MS_MAX) {
+    // Where the database's clock was set back, the log's time goes on from where it was, at most at its own pace.
+    const reachedMs = Math.max(this.#options.nowMs(), this.#timeMs)
+    this.#timeMs = Math.max(this.#timeMs, effect.appendTimeMs)
+    if (effect.appendTimeMs > reachedMs + AHEAD_MS_MAX) {
       throw new CheckFailed("verdicts", "an entry is of a time that the database's clock has not reached", where)
     }
     const isTooLate = effect.createdAtMs + limits.orphanHorizonMs < effect.appendTimeMs
@@ -296,7 +301,20 @@ const checkSummary = (bytes: Buffer, at: number, batch: BatchSummary, where: Fac
     throw new CheckFailed("content", "an entry says other things of a batch than its header", { ...where, ...batch })
 }
 
-/** Kafka's rules, once more. */
+const SEQUENCES = 2 ** 31
+
+/** Whether each of its sequences is one of an accepted batch, whichever. */
+const isAllAccepted = (accepted: ReadonlyArray<AcceptedBatch>, batch: BatchSummary): boolean => {
+  for (let n = 0; n < batch.offsetCount; n++) {
+    const sequence = (batch.baseSequence + n) % SEQUENCES
+    const isOf = ({ baseSequence, offsetCount }: AcceptedBatch): boolean =>
+      (sequence - baseSequence + SEQUENCES) % SEQUENCES < offsetCount
+    if (!accepted.some(isOf)) return false
+  }
+  return true
+}
+
+/** Kafka's rules, once more, and the one that goes beyond them: what was accepted long ago is known by its sequences. */
 const verdictOf = (
   topic: TopicTruth | undefined,
   partition: PartitionTruth | undefined,
@@ -307,14 +325,17 @@ const verdictOf = (
   const known = partition.producers.get(batch.producerId)
   const last = known?.at(-1)
   if (batch.producerId < 0 || known === undefined || last === undefined) return "accepted"
-  const ofEpoch = known.filter(({ epoch }) => epoch === last.epoch).slice(-limits.producerBatchesRemembered)
-  const isRepeated = ofEpoch.some(
-    ({ epoch, baseSequence, offsetCount }) =>
-      epoch === batch.producerEpoch && baseSequence === batch.baseSequence && offsetCount === batch.offsetCount
-  )
+  const ofEpoch = known.filter(({ epoch }) => epoch === last.epoch)
+  const isRepeated = ofEpoch
+    .slice(-limits.producerBatchesRemembered)
+    .some(
+      ({ epoch, baseSequence, offsetCount }) =>
+        epoch === batch.producerEpoch && baseSequence === batch.baseSequence && offsetCount === batch.offsetCount
+    )
   if (isRepeated) return "duplicate"
   if (batch.producerEpoch < last.epoch) return "invalidProducerEpoch"
   if (batch.producerEpoch > last.epoch) return batch.baseSequence === 0 ? "accepted" : "outOfOrderSequence"
-  const next = (last.baseSequence + last.offsetCount) % 2 ** 31
-  return batch.baseSequence === next ? "accepted" : "outOfOrderSequence"
+  const next = (last.baseSequence + last.offsetCount) % SEQUENCES
+  if (batch.baseSequence === next) return "accepted"
+  return isAllAccepted(ofEpoch, batch) ? "duplicateWithoutOffset" : "outOfOrderSequence"
 }

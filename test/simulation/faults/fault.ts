@@ -31,6 +31,8 @@ export type Fault =
   | { readonly kind: "reset-connections"; readonly agent: string; readonly share: number }
   /** The wall clock of a host is set, now. */
   | { readonly kind: "clock-jump"; readonly agent: string; readonly byMs: number }
+  /** As above, of the database. */
+  | { readonly kind: "database-clock-jump"; readonly byMs: number }
   | {
       readonly kind: "database-fault"
       readonly fault: DatabaseFault

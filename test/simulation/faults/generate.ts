@@ -95,6 +95,14 @@ export const DRAWS = {
     },
     durationMs: 0
   }),
+  // Forward by less than the time within which a segment must be committed: else what is under way is rightly too late.
+  "database-clock-jump": (random) => ({
+    fault: {
+      kind: "database-clock-jump",
+      byMs: Math.round(random.chance(0.5) ? random.magnitude(20, 100_000) : -random.magnitude(20, 10_000_000))
+    },
+    durationMs: 0
+  }),
   "database-fault": (random, ground) => ({
     fault: {
       kind: "database-fault",

@@ -108,6 +108,9 @@ export class Injector {
       case "clock-jump":
         this.#cluster.agentNamed(fault.agent).process?.clock.jump(fault.byMs)
         return () => {}
+      case "database-clock-jump":
+        database.clock.jump(fault.byMs)
+        return () => {}
       case "database-fault": {
         const { fault: kind, chance, caller, operations } = fault
         return database.faults.add({

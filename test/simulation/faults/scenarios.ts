@@ -82,7 +82,7 @@ export const SCENARIOS = {
   },
   skew: {
     doc: "clocks are minutes wrong, drift and jump",
-    mix: { "clock-jump": 8, freeze: 1, kill: 1, "database-fault": 1 },
+    mix: { "clock-jump": 6, "database-clock-jump": 3, freeze: 1, kill: 1, "database-fault": 1 },
     faults: [3, 10],
     activeMs: SHORT,
     clocks: "wrong"

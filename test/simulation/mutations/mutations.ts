@@ -1,5 +1,5 @@
 /** The mutations, by the promise that they break. */
-import { type Mutation } from "./mutation.ts"
+import { type Edit, type Mutation } from "./mutation.ts"
 
 const SEQUENCER = "core/log/sequencer.ts"
 const SLOT_WRITER = "core/log/slot-writer.ts"
@@ -8,7 +8,17 @@ const JUDGE = "core/log/judge.ts"
 const LOG_TAIL = "core/log/log-tail.ts"
 const SEGMENT_BUFFER = "core/agent/segment-buffer.ts"
 const SEGMENT_WRITER = "replication/quorum/segment-writer.ts"
+const LIMITS = "core/model/limits.ts"
+const PRODUCER_STATES = "core/log/producer-states.ts"
 const TRUTH = "test/simulation/checkers/truth.ts"
+const PRODUCER = "test/simulation/workload/producer.ts"
+
+/** The second opinion accepts whatever is no repetition that it remembers. */
+const ACCEPTED_BY_TRUTH: Edit = {
+  file: TRUTH,
+  find: '  return isAllAccepted(ofEpoch, batch) ? "duplicateWithoutOffset" : "outOfOrderSequence"\n',
+  replace: '  return ofEpoch.length > 0 ? "accepted" : "duplicateWithoutOffset"\n'
+}
 
 export const MUTATIONS: ReadonlyArray<Mutation> = [
   {
@@ -91,10 +101,61 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
       { file: JUDGE, find: "      if (at >= 0)\n", replace: "      if (at >= 1_000)\n" },
       { file: JUDGE, find: '      if (verdict !== "accepted") return refusal(verdict)\n', replace: "" },
       { file: TRUTH, find: '  if (isRepeated) return "duplicate"\n', replace: "" },
-      { file: TRUTH, find: '? "accepted" : "outOfOrderSequence"\n}', replace: '? "accepted" : "accepted"\n}' }
+      ACCEPTED_BY_TRUTH
     ],
     scenario: "default",
     caughtBy: ["doubled"]
+  },
+  {
+    name: "old-duplicates-refused",
+    doc: "a batch that comes again after five others is refused, as by Kafka; the second opinion agrees",
+    edits: [
+      {
+        file: PRODUCER_STATES,
+        find: '? "duplicateWithoutOffset" : "outOfOrderSequence"\n',
+        replace: '? "outOfOrderSequence" : "outOfOrderSequence"\n'
+      },
+      {
+        file: TRUTH,
+        find: '? "duplicateWithoutOffset" : "outOfOrderSequence"\n',
+        replace: '? "outOfOrderSequence" : "outOfOrderSequence"\n'
+      }
+    ],
+    scenario: "default",
+    caughtBy: ["fenced"]
+  },
+  {
+    name: "old-duplicates-before-the-first",
+    doc: "what lies before a producer's first accepted sequence is claimed to be there",
+    edits: [
+      {
+        file: PRODUCER_STATES,
+        find: "  return distance + batch.offsetCount <= state.acceptedCount\n",
+        replace: "  return distance < ACCEPTED_COUNT_MAX && state.acceptedCount > 0\n"
+      }
+    ],
+    scenario: "default",
+    caughtBy: ["verdicts"]
+  },
+  {
+    name: "old-duplicates-before-the-first-by-both",
+    doc: "the same, and the second opinion thinks so too",
+    edits: [
+      {
+        file: PRODUCER_STATES,
+        find: "  return distance + batch.offsetCount <= state.acceptedCount\n",
+        replace: "  return distance < ACCEPTED_COUNT_MAX && state.acceptedCount > 0\n"
+      },
+      {
+        file: TRUTH,
+        find: "  return isAllAccepted(ofEpoch, batch) ?",
+        replace:
+          "  const end = (batch.baseSequence + batch.offsetCount - 1) % SEQUENCES\n" +
+          "  return (next - 1 - end + 2 * SEQUENCES) % SEQUENCES < SEQUENCES / 2 || isAllAccepted(ofEpoch, batch) ?"
+      }
+    ],
+    scenario: "default",
+    caughtBy: ["acknowledged-lost"]
   },
   {
     name: "order-ignored-by-both",
@@ -102,7 +163,15 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     edits: [
       { file: JUDGE, find: '      if (verdict !== "accepted") return refusal(verdict)\n', replace: "" },
       { file: SEGMENT_BUFFER, find: "  yield* Deferred.await(before.submitted)\n", replace: "" },
-      { file: TRUTH, find: '? "accepted" : "outOfOrderSequence"\n}', replace: '? "accepted" : "accepted"\n}' }
+      ACCEPTED_BY_TRUTH,
+      // What comes again is known, so that nothing is doubled before anything is out of order.
+      { file: LIMITS, find: "  producerBatchesRemembered: 5,\n", replace: "  producerBatchesRemembered: 500,\n" },
+      {
+        file: LIMITS,
+        find: "limits.producerBatchesRemembered === 5,",
+        replace: "limits.producerBatchesRemembered === 500,"
+      },
+      { file: PRODUCER, find: "const OLD_BATCH_CHANCE = 0.08\n", replace: "const OLD_BATCH_CHANCE = 0\n" }
     ],
     scenario: "buckets",
     caughtBy: ["order"]

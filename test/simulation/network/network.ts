@@ -20,6 +20,7 @@ const CONNECT_AGAIN_MS = [1_000, 2_000, 4_000, 8_000]
 interface Listener {
   readonly process: Process
   readonly onConnection: (transport: AcceptedTransport) => void
+  readonly onRefused: (() => void) | undefined
   readonly connectionsMax: number
   readonly ends: Set<ConnectionEnd>
 }
@@ -88,14 +89,14 @@ export class SimNetwork {
   }
 
   #listen(process: Process, options: Parameters<Network["Service"]["listen"]>[0]) {
-    const { host, port, connectionsMax, onConnection } = options
+    const { host, port, connectionsMax, onConnection, onRefused } = options
     const { listeners } = this.#machineOf(process)
     return Effect.acquireRelease(
       Effect.suspend(() => {
         if (port <= 0 || listeners.has(port)) {
           return Effect.fail(new ListenError({ reason: "AddressInUse", host, port, cause: "the port is taken" }))
         }
-        const listener: Listener = { process, onConnection, connectionsMax, ends: new Set() }
+        const listener: Listener = { process, onConnection, onRefused, connectionsMax, ends: new Set() }
         listeners.set(port, listener)
         return Effect.succeed(listener)
       }),
@@ -176,6 +177,7 @@ export class SimNetwork {
     opened.other = accepted
     if (listener.ends.size >= listener.connectionsMax) {
       accepted.destroy()
+      listener.onRefused?.()
       return opened
     }
     this.#keep(accepted, ends)

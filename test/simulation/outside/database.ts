@@ -13,7 +13,7 @@ import { Clock, Context, Effect, Exit } from "effect"
 import { make as makeMemoryStore } from "#backends/metadata/memory.ts"
 import { limits } from "#core/model/limits.ts"
 import { type LogRow, MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
-import { type Place, Process } from "../engine/process.ts"
+import { type Place, Process, type ProcessClock } from "../engine/process.ts"
 import { type Prng, streamOf } from "../engine/prng.ts"
 import { type World } from "../engine/world.ts"
 import { type Links, roundTripMs } from "../network/links.ts"
@@ -95,6 +95,7 @@ export class SimDatabase {
   #outages: ReadonlyArray<{ readonly manner: "refuse" | "hang" }> = []
   readonly faults = new RandomFaults<DatabaseFault>()
   readonly truth: Store
+  readonly clock: ProcessClock
   watcher: DatabaseWatcher = { appended: () => {} }
 
   constructor(world: World, links: Links, regions: ReadonlyArray<string>) {
@@ -103,8 +104,8 @@ export class SimDatabase {
     this.#random = streamOf(world.seed, "database")
     this.#replicas = regions.map((region) => ({ name: `database@${region}`, region }))
     this.#home = this.#replicas[0]!
-    const clock = new Process(world, { name: "database", region: regions[0]!, generation: 0 }).clock
-    const context = Context.make(Clock.Clock, clock)
+    this.clock = new Process(world, { name: "database", region: regions[0]!, generation: 0 }).clock
+    const context = Context.make(Clock.Clock, this.clock)
     this.truth = Effect.runSync(makeMemoryStore)
     const runTruth = Effect.runSyncExitWith(context)
     this.#runTruth = (effect) => {

@@ -41,6 +41,8 @@ export const failureText = ({ seed, scenario, failure }: SeedReport, commit: str
 export class Totals {
   readonly #byScenario = new Map<ScenarioName, ScenarioTotals>()
   seeds = 0
+  /** Records that were acknowledged as old duplicates. */
+  withoutOffset = 0
   simulatedMs = 0
   /** Of processors, all workers together. */
   cpuMs = 0
@@ -59,6 +61,7 @@ export class Totals {
     totals.faults += counts.faults
     totals.rows += counts.rows
     totals.acknowledged += counts.acknowledged
+    this.withoutOffset += counts.withoutOffset
     totals.recordsRead += counts.recordsRead
     totals.recoveryMsMax = Math.max(totals.recoveryMsMax, counts.recoveryMs)
   }

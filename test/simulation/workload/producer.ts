@@ -4,7 +4,10 @@
  * Idempotent: at most five requests in flight on one connection; a batch keeps its sequence however often it is sent; a batch
  * that must be sent again goes before all later ones of its partition, and only as the first that is not acknowledged;
  * OUT_OF_ORDER_SEQUENCE is fatal only for the batch whose turn it is. Never fatal here: a client that keeps the protocol
- * must not be told so.
+ * must not be told so. DUPLICATE_SEQUENCE_NUMBER says that the records are there, and not where.
+ *
+ * Now and then it sends what no client should, which must do no harm (old-batches.ts): batches that were acknowledged long
+ * ago, and some that lie before its first.
  *
  * Plain: the same without producer id: what was sent again may be there twice, each attempt once.
  */
@@ -17,6 +20,7 @@ import { buildBatch } from "#core/records/build-batch.ts"
 import { CheckFailed } from "../engine/check-failed.ts"
 import { type Actor, guarded, RETRY_MS_MAX, RETRY_MS_MIN } from "./actor.ts"
 import { type Session } from "./client.ts"
+import { type OldBatch, OldBatches } from "./old-batches.ts"
 import { encodePayload, nameText, type RecordName } from "./payload.ts"
 
 export interface ProducerOptions {
@@ -40,10 +44,16 @@ const IN_FLIGHT_MAX = 5
 const BATCHES_WAITING_MAX = 12
 /** With nothing under way, a producer begins anew as often: what is first in its partitions is where most may go wrong. */
 const BEGIN_ANEW_CHANCE = 0.15
+/** A partition that does not know a producer lets it begin anywhere: as often it begins elsewhere than at 0. */
+const BEGIN_ELSEWHERE_CHANCE = 0.3
+const SEQUENCES = 2 ** 31
+/** Beside each new batch, as often. */
+const OLD_BATCH_CHANCE = 0.08
 /** Stands for an answer that was not asked for. */
 const NO_ANSWER = { responses: [] } as never as ResponseOf<typeof Produce>
 
-interface Batch {
+export interface Batch {
+  readonly producerId: number
   readonly partition: number
   readonly baseSequence: number
   readonly numbers: ReadonlyArray<number>
@@ -61,6 +71,7 @@ interface State {
   /** By partition: not acknowledged, in order. */
   readonly queues: Array<Array<Batch>>
   readonly nextSequence: Array<number>
+  readonly old: OldBatches
   inFlight: number
   /** Changes whenever something may be sent. */
   news: number
@@ -75,6 +86,7 @@ export const produce = Effect.fnUntraced(function* (actor: Actor, options: Produ
     nextNumber: 0,
     queues: Array.from({ length: options.partitions }, () => []),
     nextSequence: Array.from({ length: options.partitions }, () => 0),
+    old: new OldBatches(),
     inFlight: 0,
     news: 0
   }
@@ -87,6 +99,7 @@ export const produce = Effect.fnUntraced(function* (actor: Actor, options: Produ
     if (!actor.isOver() && world.nowMs >= nextBatchMs && waiting < BATCHES_WAITING_MAX) {
       if (options.isIdempotent && waiting === 0 && actor.random.chance(BEGIN_ANEW_CHANCE)) yield* beginAnew(state)
       makeBatch(state)
+      if (options.isIdempotent && actor.random.chance(OLD_BATCH_CHANCE)) yield* sendOld(state)
       // Often some at once.
       if (actor.random.chance(0.6)) nextBatchMs = world.nowMs + actor.random.between(0, 2 * options.pauseMs)
       continue
@@ -113,18 +126,31 @@ const initProducerId = Effect.fnUntraced(function* (actor: Actor) {
 /** As a client does that is restarted. */
 const beginAnew = Effect.fnUntraced(function* (state: State) {
   state.producerId = yield* initProducerId(state.actor)
-  state.nextSequence.fill(0)
+  state.old.beginAnew()
+  const { random } = state.actor
+  for (const partition of state.nextSequence.keys()) {
+    const first = random.chance(0.5) ? random.whole(1, 40) : SEQUENCES - random.whole(1, 40)
+    state.nextSequence[partition] = random.chance(BEGIN_ELSEWHERE_CHANCE) ? first : 0
+  }
 })
 
 const makeBatch = (state: State): void => {
   const { actor, options } = state
   const partition = actor.random.below(options.partitions)
   const count = Math.floor(actor.random.magnitude(1, 8))
-  const numbers = Array.from({ length: count }, () => state.nextNumber++)
   const baseSequence = state.nextSequence[partition]!
-  state.nextSequence[partition] = baseSequence + count
+  state.nextSequence[partition] = (baseSequence + count) % SEQUENCES
+  const batch = newBatch(state, partition, baseSequence, count)
+  state.queues[partition]!.push(batch)
+  state.old.made(batch)
+}
+
+const newBatch = (state: State, partition: number, baseSequence: number, count: number): Batch => {
+  const { actor, options, producerId } = state
+  const numbers = Array.from({ length: count }, () => state.nextNumber++)
   const payloadBytes = Math.floor(actor.random.magnitude(8, options.payloadBytesMax))
-  state.queues[partition]!.push({
+  return {
+    producerId,
     partition,
     baseSequence,
     numbers,
@@ -132,7 +158,7 @@ const makeBatch = (state: State): void => {
     attempts: 0,
     state: "waiting",
     notBeforeMs: 0
-  })
+  }
 }
 
 /** What stands first in its partition, or follows on what is under way for the first time. */
@@ -185,7 +211,8 @@ const recordsOf = (state: State, batch: Batch): ReadonlyArray<RecordName> =>
   batch.numbers.map((number) => ({ producer: state.options.index, number, attempt: batch.attempts }))
 
 const bytesOf = (state: State, batch: Batch, records: ReadonlyArray<RecordName>): Buffer => {
-  const { actor, options, producerId } = state
+  const { actor, options } = state
+  const { producerId } = batch
   return buildBatch({
     records: records.map((record) => ({ key: null, value: encodePayload(record, batch.payloadBytes) })),
     timestampMs: actor.client.process.clock.currentTimeMillisUnsafe(),
@@ -194,10 +221,14 @@ const bytesOf = (state: State, batch: Batch, records: ReadonlyArray<RecordName>)
   })
 }
 
-const send = Effect.fnUntraced(function* (state: State, request: ReadonlyArray<Sendable>, session: Session) {
+interface Sent {
+  readonly batch: Batch
+  readonly records: ReadonlyArray<RecordName>
+}
+
+const ask = (state: State, sent: ReadonlyArray<Sent>, session: Session) => {
   const { actor, options } = state
   const { topic, acks, version } = options
-  const sent = request.map((each) => ({ ...each, records: recordsOf(state, each.batch) }))
   const body = {
     transactionalId: null,
     acks,
@@ -213,11 +244,15 @@ const send = Effect.fnUntraced(function* (state: State, request: ReadonlyArray<S
       }
     ]
   }
-  const outcome = yield* Effect.result(
-    acks === 0
-      ? Effect.as(actor.client.send(session, Produce, version, body), NO_ANSWER)
-      : actor.client.request(session, Produce, version, body)
-  )
+  return acks === 0
+    ? Effect.as(actor.client.send(session, Produce, version, body), NO_ANSWER)
+    : actor.client.request(session, Produce, version, body)
+}
+
+const send = Effect.fnUntraced(function* (state: State, request: ReadonlyArray<Sendable>, session: Session) {
+  const { actor } = state
+  const sent = request.map((each) => ({ ...each, records: recordsOf(state, each.batch) }))
+  const outcome = yield* Effect.result(ask(state, sent, session))
   state.inFlight--
   for (const { batch } of request) batch.state = "waiting"
   if (outcome._tag === "Failure") {
@@ -239,20 +274,46 @@ const send = Effect.fnUntraced(function* (state: State, request: ReadonlyArray<S
   if (isAnyRefused && actor.random.chance(0.3)) yield* actor.client.leave(session)
 })
 
+/** Sends one old batch, or one before the first, outside of the order that the protocol asks for. */
+const sendOld = Effect.fnUntraced(function* (state: State) {
+  const { actor, old } = state
+  const picked = old.pick(actor.random)
+  if (picked === undefined || state.inFlight >= IN_FLIGHT_MAX) return
+  const opened = yield* Effect.result(actor.client.session)
+  if (opened._tag === "Failure") return
+  const batch =
+    picked.kind === "again"
+      ? picked.batch
+      : newBatch(state, picked.partition, (picked.firstSequence + SEQUENCES - picked.before) % SEQUENCES, picked.count)
+  batch.attempts++
+  state.inFlight++
+  const sending = takeOld(state, picked.kind, { batch, records: recordsOf(state, batch) }, opened.success)
+  yield* Effect.forkChild(guarded(actor, sending), { startImmediately: true })
+})
+
+/** It was appended once or never will be: whatever the answer says must be true. */
+const takeOld = Effect.fnUntraced(function* (state: State, kind: OldBatch["kind"], sent: Sent, session: Session) {
+  const { batch, records } = sent
+  const outcome = yield* Effect.result(ask(state, [sent], session))
+  state.inFlight--
+  if (outcome._tag === "Failure" || outcome.success === NO_ANSWER) return
+  const answer = { agent: session.agent, ...outcome.success.responses[0]!.partitionResponses[0]! }
+  if (isAcknowledged(state, sent, answer)) return
+  const { errorCode } = answer
+  if (SURELY_REFUSED.has(errorCode)) state.actor.acknowledgements.refuse(records)
+  if (kind === "again" && !RETRIABLE.has(errorCode)) throw fenced(state, batch, answer)
+})
+
 interface Answered {
   readonly agent: string
   readonly errorCode: number
   readonly baseOffset: number
 }
 
-/** Whether the batch was acknowledged. */
-const take = (
-  state: State,
-  { queue, batch, records }: Sendable & { readonly records: ReadonlyArray<RecordName> },
-  { agent, errorCode, baseOffset }: Answered
-): boolean => {
+/** Acknowledges it to the checkers if it was. */
+const isAcknowledged = (state: State, { batch, records }: Sent, { agent, errorCode, baseOffset }: Answered) => {
   const { actor, options } = state
-  const { topic, index } = options
+  const { topic, isIdempotent } = options
   const { partition } = batch
   actor.world.trace.add(
     actor.name,
@@ -262,21 +323,35 @@ const take = (
   )
   if (errorCode === errorCodes.NONE) {
     actor.acknowledgements.acknowledge({ topic, partition, baseOffset }, records)
-    queue.splice(queue.indexOf(batch), 1)
     return true
   }
-  if (SURELY_REFUSED.has(errorCode)) actor.acknowledgements.refuse(records)
-  if (isFatal(queue, batch, errorCode)) {
-    throw new CheckFailed("fenced", `an idempotent producer is told ${errorName(errorCode)}`, {
-      producer: index,
-      partition: `${topic}/${partition}`,
-      baseSequence: batch.baseSequence,
-      agent
-    })
+  if (errorCode !== errorCodes.DUPLICATE_SEQUENCE_NUMBER || !isIdempotent) return false
+  actor.acknowledgements.acknowledgeWithoutOffset({ topic, partition }, records)
+  return true
+}
+
+/** Whether the batch was acknowledged. */
+const take = (state: State, sent: Sendable & Sent, answer: Answered): boolean => {
+  const { queue, batch, records } = sent
+  const { errorCode } = answer
+  if (isAcknowledged(state, sent, answer)) {
+    queue.splice(queue.indexOf(batch), 1)
+    if (state.options.isIdempotent) state.old.add(batch)
+    return true
   }
+  if (SURELY_REFUSED.has(errorCode)) state.actor.acknowledgements.refuse(records)
+  if (isFatal(queue, batch, errorCode)) throw fenced(state, batch, answer)
   again(state, batch)
   return false
 }
+
+const fenced = ({ options }: State, batch: Batch, { agent, errorCode }: Answered): CheckFailed =>
+  new CheckFailed("fenced", `an idempotent producer is told ${errorName(errorCode)}`, {
+    producer: options.index,
+    partition: `${options.topic}/${batch.partition}`,
+    baseSequence: batch.baseSequence,
+    agent
+  })
 
 const again = (state: State, batch: Batch): void => {
   const { world, random } = state.actor

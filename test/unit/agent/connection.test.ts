@@ -21,12 +21,16 @@ const setUp = (budgetBytes = 1_000_000) => {
   const held: Array<string> = []
   const budgets = new Map<string, () => void>()
   const finish = new Map<string, (answer: Answer | Hangup) => void>()
+  let pauses = 0
   const connection = new Connection(transport, "local", {
     requestBudget: budget,
     framePool: new FramePool(),
     frameBytesMax: 1_000,
     requestsInFlightMax: IN_FLIGHT_MAX,
     run: (effect) => Effect.runFork(effect),
+    onPaused: () => {
+      pauses += 1
+    },
     onEnd: (_, reason, manner) => ends.push(`${manner}: ${reason}`),
     dispatcher: {
       overlaps: (frame) => frame.readInt16BE(0) === OVERLAPS,
@@ -52,7 +56,21 @@ const setUp = (budgetBytes = 1_000_000) => {
     await Effect.runPromise(Effect.yieldNow)
   }
   const written = () => transport.written.map(String).join(" ")
-  return { transport, budget, budgets, connection, started, ends, interrupted, held, finish, send, answer, written }
+  const all = {
+    transport,
+    budget,
+    budgets,
+    connection,
+    started,
+    ends,
+    interrupted,
+    held,
+    finish,
+    send,
+    answer,
+    written
+  }
+  return { ...all, pauses: () => pauses }
 }
 
 describe("Connection", () => {
@@ -95,7 +113,7 @@ describe("Connection", () => {
   })
 
   it("pauses the socket while too many requests are held and reads on later", async () => {
-    const { send, answer, transport, started } = setUp()
+    const { send, answer, transport, started, pauses } = setUp()
     const most = IN_FLIGHT_MAX
     for (let index = 0; index < most; index++) send(OVERLAPS, `r${index}`)
     assert.isFalse(transport.paused)
@@ -105,6 +123,26 @@ describe("Connection", () => {
     await answer("r0")
     assert.isFalse(transport.paused)
     assert.strictEqual(started.at(-1), "over")
+    assert.strictEqual(pauses(), 1)
+  })
+
+  it("counts one pause where one bound is reached after another, and each that comes after reading", async () => {
+    const { send, answer, transport, budget, pauses } = setUp(4 * 8 * (IN_FLIGHT_MAX + 2))
+    for (let index = 0; index <= IN_FLIGHT_MAX; index++) send(OVERLAPS, `r${index}`)
+    assert.strictEqual(pauses(), 1, "too many are held")
+    const others = 8 * 2
+    assert.isTrue(budget.tryReserve(others))
+    const waiting: Array<number> = []
+    budget.reserve(8, () => waiting.push(8))
+    await answer("r0")
+    assert.isTrue(transport.paused, "now it is the memory")
+    assert.strictEqual(pauses(), 1)
+    budget.release(others)
+    assert.isFalse(transport.paused)
+    assert.deepStrictEqual(waiting, [8])
+    send(OVERLAPS, "over")
+    assert.isTrue(transport.paused)
+    assert.strictEqual(pauses(), 2)
   })
 
   it("pauses the socket while the memory of all connections is used up", async () => {
@@ -252,6 +290,7 @@ describe("Connection", () => {
       frameBytesMax: 100,
       requestsInFlightMax: IN_FLIGHT_MAX,
       run: (effect) => Effect.runFork(effect),
+      onPaused: () => {},
       onEnd: (_, reason) => ends.push(reason),
       dispatcher: { overlaps: () => true, dispatch: () => Effect.die("boom") }
     })

@@ -31,7 +31,7 @@ const makeTopic = () => {
     topic,
     partition: 0,
     logStartOffset: 0,
-    knowsProducer: () => false,
+    expectedSequence: () => undefined,
     highWatermark: 1,
     residentOffset: 0,
     runCount: 1,

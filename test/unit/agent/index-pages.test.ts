@@ -15,6 +15,7 @@ import { type FoldState, type PartitionState, type RunRef, type SegmentRef } fro
 import { encodeIndexPage } from "#core/log/index-page.ts"
 import { limits } from "#core/model/limits.ts"
 import { type IndexPage, type IndexPageQuery, MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
+import { makeCounters, Metrics, type Observation, type ObservedName } from "#core/telemetry/metrics.ts"
 import { errorCodes } from "#core/protocol/error-codes.ts"
 import { crc32c } from "#core/records/crc32c.ts"
 import { buildBatch } from "#core/records/build-batch.ts"
@@ -111,8 +112,20 @@ const setUp = (options: { readonly isGone?: boolean } = {}) =>
         onBarrier()
       })
     } as unknown as CommitLog["Service"]
+    const observed = new Map<ObservedName, () => Iterable<Observation>>()
+    const metrics = Layer.succeed(
+      Metrics,
+      Metrics.of({
+        counters: makeCounters(),
+        record: {} as Metrics["Service"]["record"],
+        observe: (name, read) => Effect.sync(() => void observed.set(name, read))
+      })
+    )
+    const shown = (name: ObservedName) => Array.from(observed.get(name)!(), ({ value }) => value)
     const context = yield* Layer.build(
-      IndexPages.layer.pipe(Layer.provide([Layer.succeed(MetadataStore, store), Layer.succeed(CommitLog, log)]))
+      IndexPages.layer.pipe(
+        Layer.provide([Layer.succeed(MetadataStore, store), Layer.succeed(CommitLog, log), metrics])
+      )
     )
     const pages = context.mapUnsafe.get(IndexPages.key) as IndexPages["Service"]
     const settle = Effect.repeat(TestClock.adjust(0), { times: 5 })
@@ -120,7 +133,7 @@ const setUp = (options: { readonly isGone?: boolean } = {}) =>
     const services = { pages, log, runs: { read: stampedRun } } as unknown as SearchServices
     const answer = (index: number, page: IndexPage | undefined) => Deferred.succeed(questions[index]!.answer, page)
     const setOnBarrier = (call: () => void) => void (onBarrier = call)
-    return { pages, questions, settle, start, services, answer, setOnBarrier, barriers: () => barriers }
+    return { pages, questions, settle, start, services, answer, setOnBarrier, barriers: () => barriers, shown }
   })
 
 const pageOf = (runs: ReadonlyArray<RunRef>, partition = 0): IndexPage =>
@@ -148,7 +161,7 @@ describe("readers of one partition", () => {
 
   it.effect("who want another page read it when the first is there", () =>
     Effect.gen(function* () {
-      const { pages, questions, settle, start, answer } = yield* setUp()
+      const { pages, questions, settle, start, answer, shown } = yield* setUp()
       const { state, dropTo } = makePartition(RUNS)
       dropTo(20)
       const first = yield* start(pages.load(state, 3))
@@ -160,6 +173,12 @@ describe("readers of one partition", () => {
       assert.deepStrictEqual(questions[1]!.query, { kind: "offset", offset: 12 })
       yield* answer(1, pageOf(RUNS.slice(10, 20)))
       assert.strictEqual((yield* Fiber.join(second)).baseOffset, 10)
+      yield* pages.load(state, 13)
+      assert.deepStrictEqual(shown("indexPageHits"), [1])
+      assert.deepStrictEqual(shown("indexPageReads"), [2])
+      assert.deepStrictEqual(shown("indexPageReadsFailed"), [0])
+      assert.deepStrictEqual(shown("indexPageCacheBytes"), [pages.cacheBytes()])
+      assert.isAbove(pages.cacheBytes(), 0)
     })
   )
 

@@ -110,6 +110,9 @@ const setUp = (options: SetUp) =>
     return { append, writes, commits, settle, written }
   })
 
+const quorumNotReached = ({ segmentId }: Write): QuorumNotReached =>
+  new QuorumNotReached({ segmentId, needed: 2, acked: [], failures: [] })
+
 describe("SegmentBuffer", () => {
   it.effect("writes at once when idle, and gathers for the flush interval when busy", () =>
     Effect.gen(function* () {
@@ -363,6 +366,73 @@ describe("SegmentBuffer", () => {
       yield* Deferred.succeed(commits[1]!.done, undefined)
       yield* settle
       for (const outcome of again.value!) assert.notInstanceOf(outcome, CommitLogError)
+    })
+  )
+
+  it.effect(
+    "loses what is behind once for all: what comes again is not lost with a doomed segment that ends late",
+    () =>
+      Effect.gen(function* () {
+        const { append, writes, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+        append(pending(0, "create", 7, 0))
+        yield* settle
+        const doomed = append(pending(0, "create", 7, 1))
+        yield* settle
+        yield* Deferred.fail(writes[0]!.done, quorumNotReached(writes[0]!))
+        yield* settle
+        assert.isUndefined(doomed.value, "its write goes on")
+        const again = append(pending(0, "create", 7, 0), pending(0, "create", 7, 1))
+        yield* settle
+        yield* written(1)
+        yield* settle
+        assert.instanceOf(doomed.value![0], CommitLogError)
+        yield* written(2)
+        yield* settle
+        assert.strictEqual(commits.length, 1)
+        yield* Deferred.succeed(commits[0]!.done, undefined)
+        yield* settle
+        for (const outcome of again.value!) assert.notInstanceOf(outcome, CommitLogError)
+      })
+  )
+
+  it.effect("loses what is behind a doomed segment at once, though that has not ended", () =>
+    Effect.gen(function* () {
+      const { append, writes, commits, settle, written } = yield* setUp({ flushIntervalMs: 0 })
+      append(pending(0, "create", 7, 0))
+      yield* settle
+      const doomed = append(pending(0, "create", 7, 1), pending(0, "create", 8, 0))
+      yield* settle
+      const behindDoomed = append(pending(0, "create", 8, 1))
+      yield* settle
+      yield* Deferred.fail(writes[0]!.done, quorumNotReached(writes[0]!))
+      yield* settle
+      assert.isUndefined(doomed.value, "its write goes on")
+      const late = append(pending(0, "create", 8, 2))
+      assert.instanceOf(late.value![0], CommitLogError, "an earlier one of its producer will be lost")
+      yield* written(2)
+      yield* written(1)
+      yield* settle
+      for (const outcome of [...doomed.value!, ...behindDoomed.value!]) assert.instanceOf(outcome, CommitLogError)
+      assert.strictEqual(commits.length, 0)
+    })
+  )
+
+  it.effect("keeps at most so many turns behind one that hangs, also where they have failed", () =>
+    Effect.gen(function* () {
+      const { append, writes, settle, written } = yield* setUp({ flushIntervalMs: 0, segmentsInFlight: 2 })
+      append(pending(0))
+      yield* settle
+      const failed = append(pending(0))
+      yield* settle
+      yield* Deferred.fail(writes[1]!.done, quorumNotReached(writes[1]!))
+      yield* settle
+      assert.isDefined(failed.value, "it is answered at once")
+      append(pending(0))
+      yield* settle
+      assert.strictEqual(writes.length, 2)
+      yield* written(0)
+      yield* settle
+      assert.strictEqual(writes.length, 3, "the one in front had its turn")
     })
   )
 

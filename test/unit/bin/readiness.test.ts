@@ -91,12 +91,14 @@ describe("readiness", () => {
     Effect.gen(function* () {
       const world = new World()
       const { notReady } = yield* world.readiness
-      for (const outage of [Effect.never, error("Unavailable")]) {
+      const silent = /^the database has not answered for \d+ s$/
+      const refusing = /^the database has not answered for \d+ s: entry 7$/
+      for (const [outage, told] of [[Effect.never, silent] as const, [error("Unavailable"), refusing] as const]) {
         yield* TestClock.adjust(limits.readinessProbeMs)
         assert.deepStrictEqual(notReady(), [])
         world.barrier = outage
         yield* TestClock.adjust(limits.readinessStaleMs + 2 * limits.readinessProbeMs)
-        assert.match(notReady().join(), /^the database has not answered for \d+ s$/)
+        assert.match(notReady().join(), told)
         world.barrier = Effect.void
         yield* TestClock.adjust(limits.readinessStaleMs + limits.readinessProbeMs)
       }

@@ -4,15 +4,18 @@
  * Method: seeded histories of everything are cut at many seqs, restored, and folded on beside a fold that never was;
  * chunks are cut short at every byte, changed bit by bit, mixed up, and lied to behind right checksums.
  */
-import { readFileSync } from "node:fs"
 import { assert, describe, it } from "vitest"
-import { CheckpointError, checkpointSlices, encodeCheckpoint, restoreFold } from "#core/log/checkpoint.ts"
+import { CheckpointError, checkpointSlices, checkSlices, encodeCheckpoint, restoreFold } from "#core/log/checkpoint.ts"
 import { decodeBody, encodeBody, imageOfFold } from "#core/log/checkpoint-body.ts"
 import { cutChunks, joinChunks } from "#core/log/checkpoint-chunks.ts"
 import { digest } from "#core/log/digest.ts"
 import { EntryError } from "#core/log/entry.ts"
 import { applyRow, createFold, type Fold } from "#core/log/fold.ts"
+import { type LogEffect } from "#core/log/effect.ts"
+import { limits } from "#core/model/limits.ts"
+import { type Uuid } from "#core/model/uuid.ts"
 import { type LogRow } from "#core/ports/metadata-store.ts"
+import { crc32c } from "#core/records/crc32c.ts"
 import {
   commitOf,
   createTopicOf,
@@ -21,48 +24,22 @@ import {
   batchOf,
   NOW_MS,
   randomOf,
+  rowAfter,
   runOf,
   settle,
   TOPIC
 } from "./log-builders.ts"
+import { assertSound, bodyOf, goldenOf, hexOf, rememberedOf, restored } from "./checkpoint-builders.ts"
 import { foldOf, historyOf } from "./log-history.ts"
-
-/** What the golden file holds. */
-const GOLDEN_STATE = {
-  seq: 81,
-  epoch: 1,
-  holder: { name: "agent-1", session: "400000000000000000000000000f4278", region: "region-2" },
-  materializedSeq: 39,
-  materializedAtSeq: 62,
-  nextProducerId: 2_000,
-  residentRuns: 25
-}
-const GOLDEN_DIGEST = "e381ef2f9f09d93fdc320ea582e5da235d21542d7297e5b022f15e0594dd45fa"
-
-const restored = (chunks: ReadonlyArray<Uint8Array>, fold: Fold = createFold(0)): Fold => {
-  restoreFold(fold, chunks)
-  return fold
-}
 
 const foldOn = (fold: Fold, rows: ReadonlyArray<LogRow>): Fold => {
   for (const row of rows) if (row.seq > fold.seq) applyRow(fold, row)
   return fold
 }
 
-const hexOf = (chunks: ReadonlyArray<Uint8Array>): ReadonlyArray<string> =>
-  chunks.map((chunk) => Buffer.from(chunk).toString("hex"))
-
-const bodyOf = (fold: Fold): Buffer => {
-  const slices = encodeBody(imageOfFold(fold))
-  for (;;) {
-    const slice = slices.next()
-    if (slice.done === true) return slice.value
-  }
-}
-
 describe("the histories of these tests", () => {
   it("hold everything that a checkpoint tells of", () => {
-    const folds = [1, 2, 3, 4, 5].map((seed) => historyOf(seed).fold)
+    const folds = [1, 2, 3, 4, 5].map((seed) => historyOf(seed, { isSteady: true }).fold)
     const partitions = folds.flatMap((fold) => fold.topics().flatMap((topic) => topic.partitions))
     const runs = partitions.flatMap((each) => Array.from({ length: each.runCount }, (_, index) => each.run(index)))
     const isAny = {
@@ -75,6 +52,9 @@ describe("the histories of these tests", () => {
       appendTimes: runs.some((run) => run.timestampType === "append"),
       sharedSegments: runs.some((run) => runs.some((other) => other !== run && other.segment === run.segment)),
       producers: partitions.some((each) => (each.producers?.size ?? 0) > 1),
+      forgottenBatches: partitions.some((each) =>
+        [...(each.producers?.entries() ?? [])].some(([, state]) => state.acceptedCount > rememberedOf(state))
+      ),
       remembered: folds.every((fold) => fold.segments.size > 0 && fold.segments.forgottenMs > 0)
     }
     for (const [what, holds] of Object.entries(isAny)) assert.isTrue(holds, what)
@@ -90,7 +70,7 @@ describe("a restored fold", () => {
     [5, 500_000]
   ] as const) {
     it(`is the fold that folded everything, at any seq and from there on, seed ${seed}`, () => {
-      const { rows, fold: whole } = historyOf(seed, { stepMs })
+      const { rows, fold: whole } = historyOf(seed, { stepMs, isSteady: true })
       for (let count = 1; count <= rows.length; count += 23) {
         const before = foldOf(rows, count)
         const chunks = encodeCheckpoint(before)
@@ -102,7 +82,7 @@ describe("a restored fold", () => {
     })
 
     it(`is the same in place, from however far behind, seed ${seed}`, () => {
-      const { rows, fold: whole } = historyOf(seed + 50, { stepMs })
+      const { rows, fold: whole } = historyOf(seed + 50, { stepMs, isSteady: true })
       const chunks = encodeCheckpoint(foldOf(rows, 250))
       for (let behind = 0; behind < 250; behind += 31) {
         const fold = restored(chunks, foldOf(rows, behind))
@@ -166,7 +146,111 @@ describe("a checkpoint that is made in slices", () => {
     }
     assert.isAbove(count, 3)
     assert.deepEqual(hexOf(slice.value.chunks), expected)
+    assert.isAbove([...checkSlices(slice.value.chunks, { shard: 0, seq: slice.value.seq })].length, 3, "to check")
     assert.equal(digest(restored(slice.value.chunks)), before)
+  })
+})
+
+/** With another bound of deleted topics that are remembered. */
+const keepingDeleted = (count: number, use: () => void): void => {
+  const bounds = limits as { deletedTopicIdsKept: number }
+  const before = bounds.deletedTopicIdsKept
+  bounds.deletedTopicIdsKept = count
+  try {
+    use()
+  } finally {
+    bounds.deletedTopicIdsKept = before
+  }
+}
+
+/** Topics come and go, one after the other; every tenth entry says that the entries before the last nine are in pages. */
+const historyOfDeletions = (entries: number): ReadonlyArray<LogRow> => {
+  const fold = createFold(0)
+  const rows: Array<LogRow> = []
+  const add = (effects: ReadonlyArray<LogEffect>): void => {
+    const row = rowAfter(fold, effects)
+    rows.push(row)
+    applyRow(fold, row)
+  }
+  add([{ kind: "genesis", clusterId: idOf("cluster", 1) }])
+  const live: Array<Uuid> = []
+  for (let n = 1; n <= entries; n += 1) {
+    const topicId = idOf("topic", n)
+    if (n % 10 === 0) add([{ kind: "materialized", throughSeq: fold.seq - 9 }])
+    else if (n % 10 > 6) add(live.splice(0, 2).map((gone) => ({ kind: "topic-deleted", topicId: gone })))
+    else {
+      live.push(topicId)
+      add([{ kind: "topic-created", topicId, name: `topic-${n}`, partitions: 1, configs: [], createdAtMs: NOW_MS }])
+    }
+  }
+  return rows
+}
+
+describe("deleted topics", () => {
+  for (const kept of [0, 1, 4, 1_000]) {
+    it(`are forgotten beyond ${kept}, the oldest first, once their pages are gone`, () =>
+      keepingDeleted(kept, () => {
+        const rows = historyOfDeletions(120)
+        const fold = createFold(0)
+        const all = new Map<Uuid, number>()
+        for (const row of rows) {
+          for (const effect of applyRow(fold, row).effects) {
+            if (effect.kind === "topic-deleted") all.set(effect.topicId, row.seq)
+          }
+          const young = [...all].filter(([, seq]) => seq > fold.materializedSeq)
+          const old = [...all].filter(([, seq]) => seq <= fold.materializedSeq)
+          assert.deepEqual([...fold.deletedTopicIds], [...old.slice(Math.max(0, old.length - kept)), ...young])
+        }
+        assert.isAbove(all.size, 50)
+      }))
+
+    it(`are the same in a fold that is restored from however far behind, where ${kept} are kept`, () =>
+      keepingDeleted(kept, () => {
+        const rows = historyOfDeletions(120)
+        const whole = foldOf(rows)
+        for (let count = 3; count <= rows.length; count += 7) {
+          const chunks = encodeCheckpoint(foldOf(rows, count))
+          for (let behind = 0; behind < count; behind += 3) {
+            const fold = foldOf(rows, behind)
+            const { effects } = restoreFold(fold, chunks)
+            assert.equal(digest(foldOn(fold, rows)), digest(whole), `from seq ${behind} to ${count}`)
+            const gone = foldOf(rows, behind)
+              .topics()
+              .map(({ topicId }) => topicId)
+              .filter((topicId) => foldOf(rows, count).topicById(topicId) === undefined)
+            assert.deepEqual(
+              effects,
+              gone.map((topicId) => ({ kind: "topic-deleted", topicId }))
+            )
+          }
+        }
+      }))
+  }
+
+  it("are refused in a checkpoint where they are more than any fold keeps, or not in their order", () => {
+    const rows = historyOfDeletions(120)
+    const fold = foldOf(rows)
+    const image = imageOfFold(fold)
+    const old = [...fold.deletedTopicIds].filter(([, seq]) => seq <= fold.materializedSeq)
+    const body = bodyOf(fold)
+    keepingDeleted(old.length, () =>
+      assert.equal(decodeBody(body, fold.seq).deletedTopicIds.size, fold.deletedTopicIds.size)
+    )
+    keepingDeleted(old.length - 1, () => assert.throws(() => decodeBody(body, fold.seq), EntryError, /more than/))
+    const slices = encodeBody({ ...image, deletedTopicIds: new Map([...fold.deletedTopicIds].toReversed()) })
+    const reversed = slices.next().value as Buffer
+    assert.throws(() => decodeBody(reversed, fold.seq), EntryError, /deleted at seq/)
+  })
+})
+
+describe("topics in order", () => {
+  it("are those of the checkpoint, also where it has none", () => {
+    const early = foldWithTopic()
+    const late = foldWithTopic()
+    settle(late, [{ kind: "delete-topic", topicId: TOPIC, mayBeDone: false }])
+    assert.equal(early.topics().length, 1)
+    restoreFold(early, encodeCheckpoint(late))
+    assert.deepEqual(early.topics(), [])
   })
 })
 
@@ -198,6 +282,36 @@ describe("a checkpoint that does not fit the fold", () => {
       /another cluster/
     ],
     [
+      "where a topic lives that was deleted",
+      () => {
+        const fold = foldWithTopic()
+        settle(fold, [{ kind: "delete-topic", topicId: TOPIC, mayBeDone: false }])
+        return fold
+      },
+      () => {
+        const fold = foldWithTopic()
+        settle(fold, [])
+        settle(fold, [])
+        return fold
+      },
+      /topic 70.* was deleted, and lives in it/
+    ],
+    [
+      "where nothing is known of a topic that was deleted, though none can have been forgotten",
+      () => {
+        const fold = foldWithTopic()
+        settle(fold, [{ kind: "delete-topic", topicId: TOPIC, mayBeDone: false }])
+        return fold
+      },
+      () => {
+        const fold = createFold(0)
+        for (let n = 0; n < 5; n += 1) settle(fold, [createTopicOf(`other-${n}`, 10 + n)])
+        fold.clusterId = idOf("cluster", 1)
+        return fold
+      },
+      /topic 70.* was deleted, and never was in it/
+    ],
+    [
       "where a high watermark retreats",
       () => {
         const fold = foldWithTopic()
@@ -224,7 +338,7 @@ describe("a checkpoint that does not fit the fold", () => {
 })
 
 describe("damaged checkpoints", () => {
-  const { fold } = historyOf(21, { entries: 120 })
+  const { fold } = historyOf(21, { entries: 120, isSteady: true })
   /** In many small chunks. */
   const chunks = cutChunks({ shard: 0, seq: fold.seq, body: bodyOf(fold) }, 600)
 
@@ -274,28 +388,46 @@ describe("damaged checkpoints", () => {
 
   it("of a newer program are told as such", () => {
     const newer = Buffer.from(chunks[0]!)
-    newer[4] = 2
-    assertRefused(changed(0, newer), /at seq \d+|version 2 is unknown to this program/)
-    assertRefused(chunks.with(1, newer), /chunk 1: version 2 is unknown to this program/)
+    newer[4] = 3
+    assertRefused(changed(0, newer), /at seq \d+|version 3 is unknown to this program/)
+    assertRefused(chunks.with(1, newer), /chunk 1: version 3 is unknown to this program/)
+  })
+
+  it("are refused where one is of another version than the others", () => {
+    const older = Buffer.from(chunks[1]!)
+    older[4] = 1
+    older.writeUInt32BE(crc32c(older.subarray(0, -4)), older.length - 4)
+    assertRefused(changed(1, older), /chunk 1 is one of another checkpoint/)
+    const oldest = chunks.map((chunk) => {
+      const changedChunk = Buffer.from(chunk)
+      changedChunk[4] = 1
+      changedChunk.writeUInt32BE(crc32c(changedChunk.subarray(0, -4)), changedChunk.length - 4)
+      return changedChunk
+    })
+    assertRefused(oldest, /./)
   })
 
   it("are an error of theirs, never of this program, behind right checksums as well", () => {
-    const body = bodyOf(fold)
     const random = randomOf(7)
-    let refusals = 0
-    for (let at = 0; at < body.length; at += 1) {
-      const lying = Buffer.from(body)
-      lying[at] = lying[at]! ^ (1 + Math.floor(random() * 255))
-      try {
-        decodeBody(lying, fold.seq)
-      } catch (error) {
-        assert.instanceOf(error, EntryError)
-        refusals += 1
+    const old = joinChunks(goldenOf(1), { shard: 0 })
+    for (const { body, seq, version } of [{ body: bodyOf(fold), seq: fold.seq, version: 2 as const }, old]) {
+      let refusals = 0
+      for (let at = 0; at < body.length; at += 1) {
+        const lying = Buffer.from(body)
+        lying[at] = lying[at]! ^ (1 + Math.floor(random() * 255))
+        try {
+          for (const { producers } of decodeBody(lying, seq, version).topics.flatMap((topic) => topic.partitions)) {
+            for (const [, state] of producers?.entries() ?? []) assertSound(state)
+          }
+        } catch (error) {
+          assert.instanceOf(error, EntryError)
+          refusals += 1
+        }
       }
-    }
-    assert.isAbove(refusals, body.length / 10)
-    for (let length = 0; length < body.length; length += 1) {
-      assert.throws(() => decodeBody(body.subarray(0, length), fold.seq), EntryError)
+      assert.isAbove(refusals, body.length / 10)
+      for (let length = 0; length < body.length; length += 1) {
+        assert.throws(() => decodeBody(body.subarray(0, length), seq, version), EntryError)
+      }
     }
   })
 
@@ -313,26 +445,11 @@ describe("damaged checkpoints", () => {
 })
 
 describe("the format", () => {
-  const golden = (): ReadonlyArray<Buffer> =>
-    readFileSync(new URL("../../goldens/log/checkpoint-v1.hex", import.meta.url), "utf8")
-      .trim()
-      .split("\n")
-      .map((line) => Buffer.from(line, "hex"))
-
-  it("reads the golden checkpoint of version 1, and writes it still", () => {
-    const fold = restored(golden())
-    assert.deepEqual(hexOf(cutChunks({ shard: 0, seq: fold.seq, body: bodyOf(fold) }, 1_000)), hexOf(golden()))
-    const { seq, epoch, holder, materializedSeq, materializedAtSeq, nextProducerId, residentRuns } = fold
-    const expected = GOLDEN_STATE
-    assert.deepEqual({ seq, epoch, holder, materializedSeq, materializedAtSeq, nextProducerId, residentRuns }, expected)
-    assert.equal(digest(fold), GOLDEN_DIGEST)
-  })
-
   it("keeps seqs above 2^32", () => {
     const body = Buffer.from("body")
     const seq = 2 ** 45 + 7
     const joined = joinChunks(cutChunks({ shard: 3, seq, body }), { shard: 3 })
-    assert.deepEqual({ ...joined, body: Buffer.from(joined.body) }, { shard: 3, seq, body })
+    assert.deepEqual({ ...joined, body: Buffer.from(joined.body) }, { shard: 3, seq, body, version: 2 })
   })
 
   it("takes few bytes for a partition that nothing happens in", () => {

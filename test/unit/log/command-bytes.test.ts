@@ -74,6 +74,10 @@ const COMMIT_ANSWER: CommitSegmentAnswer = {
   ]
 }
 
+const OLD_DUPLICATE_ANSWER: CommitSegmentAnswer = {
+  runs: COMMIT_ANSWER.runs.with(2, [accepted(5, NOW_MS), refused("duplicateWithoutOffset")])
+}
+
 const EXAMPLES: ReadonlyArray<Example> = [
   { name: "commit-segment", command: COMMIT, answer: COMMIT_ANSWER },
   {
@@ -279,7 +283,11 @@ describe("answers that do not fit the command", () => {
       [[runs[0]!.with(0, accepted(2 ** 40, NOW_MS)), runs[1]!, runs[2]!], /run 0: the batches are others/],
       [[runs[0]!, runs[1]!, runs[2]!.with(0, accepted(5))], /without the time of its append/],
       [[runs[0]!, [{ ...refused("tooLate"), baseOffset: 3 }], runs[2]!], /offset 3 of a batch that is tooLate/],
-      [[runs[0]!, [refused("duplicate")], runs[2]!], /offset -1 of a batch that is duplicate/]
+      [[runs[0]!, [refused("duplicate")], runs[2]!], /offset -1 of a batch that is duplicate/],
+      [
+        [runs[0]!, [{ ...refused("duplicateWithoutOffset"), baseOffset: 3 }], runs[2]!],
+        /offset 3 of a batch that is duplicateWithoutOffset/
+      ]
     ]
     for (const [answer, message] of unfitting) assert.match(misfit(COMMIT, { runs: answer }), message)
     assert.match(misfit(createTopicOf("a", 1), { result: "created", topicId: idOf("topic", 2) }), /was created, not/)
@@ -367,6 +375,10 @@ describe("sound commands and answers", () => {
     }
   })
 
+  it("go round where a batch is a duplicate of one that is not remembered", () => {
+    assert.deepEqual(decodeAnswer(COMMIT, encodeAnswer(COMMIT, OLD_DUPLICATE_ANSWER)), OLD_DUPLICATE_ANSWER)
+  })
+
   it("go round as the judge answers them, first and again, for random histories", () => {
     const random = randomOf(20_261_125)
     const verdicts = new Set<string>()
@@ -391,6 +403,7 @@ describe("sound commands and answers", () => {
     assert.includeMembers(
       [...verdicts],
       ["accepted", "duplicate", "outOfOrderSequence", "unknownTopic", "unknownPartition", "tooLate"].concat([
+        "duplicateWithoutOffset",
         "create-topic created",
         "create-topic exists",
         "delete-topic deleted",

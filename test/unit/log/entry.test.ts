@@ -156,6 +156,8 @@ describe("sound entries", () => {
 
   it("keeps the persisted numbers of verdicts", () => {
     for (const [verdict, id] of Object.entries(VERDICTS)) assert.equal(VERDICT_BY_ID[id], verdict)
+    assert.equal(VERDICTS.duplicate, 1)
+    assert.equal(VERDICTS.duplicateWithoutOffset, 8)
   })
 
   it("takes at most 28 bytes for a run of one idempotent batch", () => {
@@ -178,7 +180,7 @@ describe("sound entries", () => {
             ? batchOf({ offsetCount: 1 + whole(2 ** 31 - 2), maxTimestampMs: whole(2 ** 50) - 2 ** 49 })
             : idempotent(whole(2 ** 53 - 2), whole(32_768), whole(2 ** 31), 1 + whole(500))
         )
-        const verdict = VERDICT_BY_ID[1 + whole(6)] as "duplicate"
+        const verdict = VERDICT_BY_ID[1 + whole(VERDICT_BY_ID.length - 1)] as "duplicate"
         const excluded = batches.flatMap((_, index) =>
           random() < 0.3 ? [{ index, verdict, baseOffset: whole(1e9) - 1, appendTimeMs: whole(1e12) - 1 }] : []
         )

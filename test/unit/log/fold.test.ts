@@ -240,6 +240,34 @@ describe("what is remembered of producers", () => {
     assert.equal(producersOf(fold)!.get(1)?.epoch, 0)
   })
 
+  it("counts the sequences that were accepted, anew in each epoch and after the producer was forgotten", () => {
+    const fold = foldWithTopic()
+    const countOf = (): number | undefined => producersOf(fold)!.get(1)?.acceptedCount
+    for (let n = 0; n < 7; n += 1) produce(fold, n, idempotent(1, 0, n * 3, 3), NOW_MS)
+    assert.equal(countOf(), 21)
+    produce(fold, 10, idempotent(1, 0, 0, 3), NOW_MS)
+    produce(fold, 11, idempotent(1, 0, 50), NOW_MS)
+    assert.equal(countOf(), 21, "refused batches do not count")
+    produce(fold, 12, idempotent(1, 1, 0, 2), NOW_MS)
+    assert.equal(countOf(), 2)
+    produce(fold, 13, idempotent(1, 1, 2, 2), NOW_MS + 1)
+    assert.equal(countOf(), 4)
+    const laterMs = NOW_MS + limits.producerIdExpirationMs + 2
+    produce(fold, 14, batchOf(), laterMs)
+    assert.isUndefined(producersOf(fold))
+    produce(fold, 15, idempotent(1, 1, 9, 5), laterMs)
+    assert.equal(countOf(), 5)
+  })
+
+  it("takes an entry that says of a batch that it is an old duplicate, without an offset for it", () => {
+    const fold = foldWithTopic()
+    const excluded = [{ index: 0, verdict: "duplicateWithoutOffset", baseOffset: -1, appendTimeMs: -1 }] as const
+    foldEffects(fold, [segmentEffect(1, { batches: [idempotent(1, 0, 4), batchOf({ offsetCount: 5 })], excluded })])
+    const partition = fold.topicById(TOPIC)!.partitions[0]!
+    assert.deepEqual([partition.highWatermark, partition.run(0).excluded], [5, [0]])
+    assert.strictEqual(partition.expectedSequence(1, 0), undefined)
+  })
+
   it("forgets silent producers also of a partition that gets no records any more", () => {
     const fold = foldWithTopic()
     settle(fold, [commitOf(1, [runOf([idempotent(1, 0, 0)], { partition: 1 })])])

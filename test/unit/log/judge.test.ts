@@ -69,7 +69,7 @@ describe("refusals", () => {
     assert.deepEqual(commitBatch(fold, 1, idempotent(7, 0, 0, 10)), accepted(0))
     assert.deepEqual(commitBatch(fold, 2, idempotent(7, 0, 11)), refused("outOfOrderSequence"))
     assert.deepEqual(commitBatch(fold, 3, idempotent(7, 0, 5, 10)), refused("outOfOrderSequence"))
-    assert.deepEqual(commitBatch(fold, 4, idempotent(7, 0, 0, 9)), refused("outOfOrderSequence"))
+    assert.deepEqual(commitBatch(fold, 4, idempotent(7, 0, 0, 11)), refused("outOfOrderSequence"))
     assert.deepEqual(commitBatch(fold, 5, idempotent(7, 0, 10)), accepted(10))
   })
 
@@ -148,7 +148,7 @@ describe("refusals", () => {
 })
 
 describe("duplicates", () => {
-  it("answers the last five batches with their first offsets and times, and refuses an older one", () => {
+  it("answers the last five batches with their first offsets and times, and an older one without", () => {
     const fold = foldWithTopic()
     const commit = (segment: number, sequence: number, nowMs: number): BatchAnswer => {
       const run = runOf([idempotent(7, 0, sequence, 2)], { timestampType: "append" })
@@ -165,8 +165,45 @@ describe("duplicates", () => {
       const again = commit(100 + n, n * 2, NOW_MS + 1_000)
       assert.deepEqual(again, { verdict: "duplicate", baseOffset: n * 2, appendTimeMs: NOW_MS + n })
     }
-    assert.deepEqual(commit(200, 0, NOW_MS + 1_000), refused("outOfOrderSequence"))
+    assert.deepEqual(commit(200, 0, NOW_MS + 1_000), refused("duplicateWithoutOffset"))
     assert.equal(fold.topicById(TOPIC)!.partitions[0]!.highWatermark, 12)
+  })
+
+  it("answers what was accepted long ago, and never what was not: before the first, over an edge, after a gap", () => {
+    const fold = foldWithTopic()
+    for (let n = 0; n < 8; n += 1) assert.equal(commitBatch(fold, n, idempotent(7, 0, 100 + n)).baseOffset, n)
+    const again = refused("duplicateWithoutOffset")
+    assert.deepEqual(commitBatch(fold, 20, idempotent(7, 0, 100)), again)
+    assert.deepEqual(commitBatch(fold, 21, idempotent(7, 0, 100, 8)), again)
+    for (const [base, count] of [
+      [99, 1],
+      [99, 2],
+      [99, 10],
+      [107, 2],
+      [109, 1],
+      [0, 1]
+    ] as const) {
+      assert.deepEqual(
+        commitBatch(fold, 30 + base + count, idempotent(7, 0, base, count)),
+        refused("outOfOrderSequence")
+      )
+    }
+    assert.deepEqual(commitBatch(fold, 40, idempotent(7, 0, 108)), accepted(8))
+    assert.deepEqual(commitBatch(fold, 41, idempotent(7, 1, 0)), accepted(9))
+    assert.deepEqual(commitBatch(fold, 42, idempotent(7, 1, 100)), refused("outOfOrderSequence"), "of the epoch before")
+    assert.deepEqual(commitBatch(fold, 43, idempotent(7, 0, 100)), refused("invalidProducerEpoch"))
+    assert.equal(fold.topicById(TOPIC)!.partitions[0]!.highWatermark, 10)
+  })
+
+  it("knows an old one also over the wrap, and where all of them came in one entry", () => {
+    const sequences = Array.from({ length: 8 }, (_, n) => (2_147_483_645 + n) % 2 ** 31)
+    const batches = [...sequences.map((sequence) => idempotent(7, 0, sequence)), idempotent(7, 0, 2_147_483_645, 3)]
+    const expected = [...sequences.map((_, n) => accepted(n)), refused("duplicateWithoutOffset")]
+    const fold = foldWithTopic()
+    assert.deepEqual(settle(fold, [commitOf(1, [runOf(batches)])]), [{ runs: [expected] }])
+    assert.deepEqual(commitBatch(fold, 2, idempotent(7, 0, 2_147_483_647, 3)), refused("duplicateWithoutOffset"))
+    assert.deepEqual(commitBatch(fold, 3, idempotent(7, 0, 2_147_483_644)), refused("outOfOrderSequence"))
+    assert.equal(fold.topicById(TOPIC)!.partitions[0]!.highWatermark, 8)
   })
 
   it("wraps sequences from 2^31 - 1 to 0, within a batch and between two", () => {
@@ -284,6 +321,7 @@ describe("commands of one entry", () => {
     { kind: "allocate-producer-ids" },
     { kind: "delete-topic", topicId: idOf("topic", 2), mayBeDone: false },
     commitOf(4, [runOf([batchOf()], { topicId: idOf("topic", 2) }), runOf([idempotent(7, 0, 4)])]),
+    commitOf(5, [runOf([5, 6, 7, 8, 0, 9, 3].map((sequence) => idempotent(7, 0, sequence)))]),
     createTopicOf("second", 3, 4),
     commitOf(1, [runOf([idempotent(7, 0, 0, 3)]), runOf([batchOf()], { topicId: idOf("topic", 2) })]),
     { kind: "allocate-producer-ids" },
@@ -299,7 +337,8 @@ describe("commands of one entry", () => {
     const alone = history.flatMap((command) => settle(fold, [command]))
     assert.deepEqual(together, alone)
     assert.deepEqual(together[5], { first: 0, count: limits.producerIdBlock })
-    assert.deepEqual(together[10], { first: limits.producerIdBlock, count: limits.producerIdBlock })
+    assert.deepInclude((together[8] as CommitSegmentAnswer).runs[0]![6], { verdict: "duplicateWithoutOffset" })
+    assert.deepEqual(together[11], { first: limits.producerIdBlock, count: limits.producerIdBlock })
   })
 
   it("leave the fold as it is until their entry is folded", () => {

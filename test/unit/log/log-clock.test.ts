@@ -71,7 +71,7 @@ describe("LogClock", () => {
     })
   )
 
-  it.effect("stands still where the database's clock was set back behind what the log says", () =>
+  it.effect("goes on slowly where the database's clock was set back behind what the log says", () =>
     Effect.gen(function* () {
       const { database, fold, logClock, look } = yield* setUp
       yield* look
@@ -79,10 +79,28 @@ describe("LogClock", () => {
       database.nowMs = DATABASE_MS - 60_000
       yield* look
       assert.strictEqual(logClock.nowMs(), DATABASE_MS)
-      yield* TestClock.adjust(59_000)
-      assert.strictEqual(logClock.nowMs(), DATABASE_MS)
-      yield* TestClock.adjust(2_000)
-      assert.strictEqual(logClock.nowMs(), DATABASE_MS + 1_000)
+      yield* TestClock.adjust(500)
+      assert.strictEqual(logClock.nowMs(), DATABASE_MS + 250)
+      yield* TestClock.adjust(58_500)
+      assert.strictEqual(logClock.nowMs(), DATABASE_MS + 1_000, "little ahead of the log while nothing is committed")
+      yield* TestClock.adjust(3_000)
+      assert.strictEqual(logClock.nowMs(), DATABASE_MS + 2_000, "reached again")
+    })
+  )
+
+  it.effect("goes on at half its pace however often something is committed meanwhile", () =>
+    Effect.gen(function* () {
+      const { database, fold, logClock, look } = yield* setUp
+      yield* look
+      fold.timeMs = DATABASE_MS
+      database.nowMs = DATABASE_MS - 3_600_000
+      yield* look
+      for (let ms = 0; ms < 10_000; ms++) {
+        yield* TestClock.adjust(1)
+        fold.timeMs = logClock.nowMs()
+      }
+      assert.isAtLeast(fold.timeMs, DATABASE_MS + 4_990)
+      assert.isAtMost(fold.timeMs, DATABASE_MS + 5_000)
     })
   )
 

@@ -53,6 +53,7 @@ export interface LogAgent {
   readonly name: string
   readonly log: CommitLog["Service"]
   readonly view: SequencerView["Service"]
+  readonly door: LogDoor["Service"]
 }
 
 /** One more agent of the world, in the test's scope. */
@@ -76,8 +77,14 @@ export const agentOf = Effect.fnUntraced(function* (world: LogWorld, options: Ag
     )
   )
   yield* Effect.addFinalizer(() => Effect.sync(entered.dismiss))
-  entered.open(Context.get(context, LogDoor))
-  const agent: LogAgent = { name, log: Context.get(context, CommitLog), view: Context.get(context, SequencerView) }
+  const door = Context.get(context, LogDoor)
+  entered.open(door)
+  const agent: LogAgent = {
+    name,
+    log: Context.get(context, CommitLog),
+    view: Context.get(context, SequencerView),
+    door
+  }
   return agent
 })
 

@@ -329,6 +329,31 @@ describe("trimming", () => {
     })
   )
 
+  it.effect("does not go by checkpoints that are there as they were written, and that no agent would take", () =>
+    Effect.gen(function* () {
+      const store = yield* memoryStore
+      const agent = sequencerWith(store, yield* logWithTopic(store), { keepRows: 0 })
+      const { fold } = agent
+      const goOn = Effect.fnUntraced(function* () {
+        for (let n = 1; n <= 60; n += 1) {
+          yield* appendJudged(store, fold, [], NOW_MS)
+          yield* agent.materializer.turn
+        }
+      })
+      // A state that cannot be: whatever made it so, its checkpoint is refused.
+      fold.deletedTopicIds.set(TOPIC, 0)
+      yield* goOn()
+      assert.equal(yield* oldestTrimmable(store), 2)
+      const written = yield* store.checkpoints(0)
+      assert.isAbove(written.length, 2)
+      assert.isBelow(written.length, 6, "one that does not count is not followed by another at once")
+      fold.deletedTopicIds.delete(TOPIC)
+      yield* goOn()
+      assert.isAbove(yield* oldestTrimmable(store), 60)
+      assert.equal(digest((yield* sequencerOf(store)).fold), digest(fold))
+    })
+  )
+
   it.effect("keeps the newest rows, for agents that lag behind", () =>
     Effect.gen(function* () {
       const store = yield* memoryStore

@@ -139,8 +139,11 @@ class NaiveLog {
     const isSame = (other: BatchSummary): boolean =>
       other.baseSequence === batch.baseSequence && other.offsetCount === batch.offsetCount
     if (known.slice(-5).some((one) => isSame(one.batch))) return "duplicate"
-    const last = known.at(-1)!.batch
-    return batch.baseSequence === last.baseSequence + last.offsetCount ? "accepted" : "outOfOrderSequence"
+    const [first, last] = [known[0]!.batch, known.at(-1)!.batch]
+    const next = last.baseSequence + last.offsetCount
+    if (batch.baseSequence === next) return "accepted"
+    const isOld = batch.baseSequence >= first.baseSequence && batch.baseSequence + batch.offsetCount <= next
+    return isOld ? "duplicateWithoutOffset" : "outOfOrderSequence"
   }
 }
 

@@ -11,6 +11,8 @@ import { type Fault, type FaultPlan } from "#backends/metadata/faulty.ts"
 import { type CommitSegmentAnswer } from "#core/log/command.ts"
 import { type CommitLog, type CommitLogError } from "#core/log/commit-log.ts"
 import { digest } from "#core/log/digest.ts"
+import { encodeCommand } from "#core/log/command-bytes.ts"
+import { type IncomingStream } from "#core/log/sequenced-log.ts"
 import { type Fold } from "#core/log/fold.ts"
 import { limits } from "#core/model/limits.ts"
 import { type MetadataError } from "#core/ports/metadata-store.ts"
@@ -22,6 +24,7 @@ import {
   inTime,
   type LogWorld,
   makeWorld,
+  nowMs,
   setClock,
   type Store
 } from "./log-harness.ts"
@@ -191,6 +194,84 @@ describe("those who wait", () => {
       )
       assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
       assert.equal(offset, 0)
+    })
+  )
+})
+
+describe("the time of commands", () => {
+  it.effect("is over for all of them at once, however many there are", () =>
+    Effect.gen(function* () {
+      let isDark = false
+      const { log } = yield* withTopic(({ operation }) => (isDark && operation !== "tail" ? failing : undefined))
+      isDark = true
+      const startedMs = yield* nowMs
+      const errors = yield* inTime(
+        Effect.forEach(Array.from({ length: 100 }), () => Effect.flip(log.submit({ kind: "allocate-producer-ids" })), {
+          concurrency: "unbounded"
+        })
+      )
+      const tookMs = (yield* nowMs) - startedMs
+      assert.isTrue(errors.every(({ reason, outcome }) => reason === "Unavailable" && outcome === "indefinite"))
+      assert.isAtLeast(tookMs, limits.commandSettleMs)
+      assert.isBelow(tookMs, limits.commandSettleMs + 500)
+    })
+  )
+})
+
+describe("the stream of another agent", () => {
+  /** A stream whose listeners are counted. */
+  const streamOf = () => {
+    const listeners = new Set<() => void>()
+    const stream: IncomingStream = {
+      isRefused: false,
+      onClose: (listener) => {
+        listeners.add(listener)
+        return () => void listeners.delete(listener)
+      }
+    }
+    return { listeners, stream }
+  }
+  const command = encodeCommand({ kind: "allocate-producer-ids" })
+  const slow: Fault = { kind: "delay", delayMs: 20 }
+
+  it.effect("keeps nothing of commands that are answered", () =>
+    Effect.gen(function* () {
+      yield* setClock
+      const world = yield* makeWorld
+      const { log, door } = yield* agentOf(world, { plan: atAppend(slow, [20, 21]) })
+      yield* inTime(log.submit(createTopicOf("orders")))
+      const { listeners, stream } = streamOf()
+      const submit = door.submit({ command, epoch: 1 }, stream)
+      for (let count = 0; count < 20; count += 1) assert.equal((yield* inTime(submit)).kind, "answer")
+      assert.equal(listeners.size, 0)
+      const two = yield* Effect.forEach([1, 2], () => Effect.forkChild(submit, { startImmediately: true }))
+      assert.equal(listeners.size, 2, "these wait")
+      for (const waiting of two) yield* inTime(Fiber.join(waiting))
+      assert.equal(listeners.size, 0)
+    })
+  )
+
+  it.effect("keeps nothing of a command that is refused at once, and withdraws what waits when it is over", () =>
+    Effect.gen(function* () {
+      yield* setClock
+      const world = yield* makeWorld
+      const { log, door, view } = yield* agentOf(world, { plan: atAppend(slow) })
+      yield* inTime(log.submit(createTopicOf("orders")))
+      const other = yield* agentOf(world, { region: "west" })
+      const refused = streamOf()
+      assert.equal((yield* inTime(other.door.submit({ command, epoch: 1 }, refused.stream))).kind, "refused")
+      assert.equal(refused.listeners.size, 0)
+      const { seq } = log.fold
+      const { listeners, stream } = streamOf()
+      const own = yield* Effect.forkChild(log.submit({ kind: "allocate-producer-ids" }), { startImmediately: true })
+      yield* inTime(Effect.sleep(5))
+      const waiting = yield* Effect.forkChild(door.submit({ command, epoch: 1 }, stream), { startImmediately: true })
+      assert.equal(view.waiting(), 2)
+      for (const listener of listeners) listener()
+      yield* inTime(Fiber.join(own))
+      yield* inTime(Effect.sleep(1_000))
+      assert.equal(log.fold.seq, seq + 1, "it was not judged")
+      yield* Fiber.interrupt(waiting)
     })
   )
 })

@@ -209,6 +209,71 @@ describe("a sequencer that leaves", () => {
   )
 })
 
+describe("an agent that is handed the log while it tries to take it", () => {
+  it.effect("acts, though its own attempt was lost", () =>
+    Effect.gen(function* () {
+      yield* setClock
+      const world = yield* makeWorld
+      const gate = yield* Latch.make(true)
+      const scope = yield* Scope.fork(yield* Effect.scope)
+      const home = yield* Scope.provide(agentOf(world, { region: HOME }), scope)
+      const west = yield* agentOf(world, { region: "west", store: heldAppends(world.store, gate) })
+      yield* inTime(west.log.submit(createTopicOf("orders")))
+      assert.isTrue(home.view.isActing())
+      gate.closeUnsafe()
+      world.peers.set(home.name, "silent")
+      yield* inTime(Effect.sleep(limits.sequencerSilentMs * 2))
+      world.peers.set(home.name, "up")
+      yield* inTime(Scope.close(scope, Exit.void))
+      yield* inTime(Effect.sleep(limits.sequencerSilentMs))
+      assert.equal(west.log.fold.epoch, 2)
+      assert.isTrue(west.view.isActing())
+      gate.openUnsafe()
+      assert.equal(yield* inTime(commit(west.log, 1)), 0)
+      assert.equal(west.log.fold.epoch, 2)
+    })
+  )
+})
+
+describe("a sequencer whose hand-over hangs", () => {
+  it.effect("is silent after a while, and replaced", () =>
+    Effect.gen(function* () {
+      yield* setClock
+      const world = yield* makeWorld
+      const gate = yield* Latch.make(true)
+      const west = yield* agentOf(world, { region: "west", store: heldAppends(world.store, gate) })
+      yield* inTime(west.log.submit(createTopicOf("orders")))
+      const home = yield* agentOf(world, { region: HOME })
+      yield* inTime(Effect.sleep(limits.sequencerHomeAfterMs / 2))
+      assert.isTrue(west.view.isActing())
+      gate.closeUnsafe()
+      yield* inTime(Effect.sleep(limits.sequencerHomeAfterMs / 2 + limits.sequencerStalledMs / 2))
+      assert.isFalse(home.view.isActing(), "it is handed over, and time yet")
+      yield* inTime(Effect.sleep(limits.sequencerStalledMs / 2 + limits.sequencerSilentMs * 2))
+      assert.isTrue(home.view.isActing())
+      assert.equal(yield* inTime(commit(home.log, 1)), 0)
+      gate.openUnsafe()
+      yield* inTime(Effect.sleep(1_000))
+      yield* assertOneHistory(world, [home, west])
+    })
+  )
+})
+
+describe("an agent that is connecting to a sequencer that sleeps", () => {
+  it.effect("turns to the next one as soon as its epoch has begun", () =>
+    Effect.gen(function* () {
+      const { world, agents } = yield* threeRegions()
+      const second = yield* agentOf(world, { region: HOME })
+      world.peers.set(agents[0]!.name, "silent")
+      const late = yield* agentOf(world, { region: "south" })
+      const startedMs = yield* nowMs
+      assert.equal(yield* inTime(commit(late.log, 1)), 0)
+      assert.isBelow((yield* nowMs) - startedMs, limits.sequencerSilentMs * 2)
+      assert.isTrue(second.view.isActing())
+    })
+  )
+})
+
 describe("home", () => {
   it.effect("has its sequencer back when an agent has been there for a while", () =>
     Effect.gen(function* () {

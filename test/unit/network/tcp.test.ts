@@ -41,6 +41,7 @@ const collector = () => {
 const listen = (connectionsMax = 100) =>
   Effect.gen(function* () {
     const accepted: Array<AcceptedTransport> = []
+    let refused = 0
     let wake = () => {}
     const network = yield* Network
     const port = yield* network.listen({
@@ -50,6 +51,9 @@ const listen = (connectionsMax = 100) =>
       onConnection: (transport) => {
         accepted.push(transport)
         wake()
+      },
+      onRefused: () => {
+        refused += 1
       }
     })
     const connect = Effect.promise(async () => {
@@ -59,7 +63,7 @@ const listen = (connectionsMax = 100) =>
       await Promise.race([isAccepted, new Promise<void>((resolve) => client.once("close", () => resolve()))])
       return client
     })
-    return { accepted, connect, port }
+    return { accepted, connect, port, refused: () => refused }
   })
 
 const closed = (client: net.Socket) =>
@@ -149,17 +153,19 @@ describe("tcp", () => {
 
   it.live("closes connections beyond the bound and accepts again when one has gone", () =>
     Effect.gen(function* () {
-      const { accepted, connect } = yield* listen(2)
+      const { accepted, connect, refused } = yield* listen(2)
       const clients = [yield* connect, yield* connect]
       for (const transport of accepted) transport.readInto(collector().sink)
       const third = yield* connect
       yield* closed(third)
       assert.strictEqual(accepted.length, 2)
+      assert.strictEqual(refused(), 1)
       const gone = new Promise<void>((resolve) => accepted[0]!.onClose(resolve))
       clients[0]!.destroy()
       yield* Effect.promise(() => gone)
       yield* connect
       assert.strictEqual(accepted.length, 3)
+      assert.strictEqual(refused(), 1)
     }).pipe(Effect.provide(tcp.layer), Effect.scoped)
   )
 

@@ -145,6 +145,7 @@ const listenAsKafka = Effect.gen(function* () {
   const counters = {
     connectionsAccepted: 0,
     connectionsFailed: 0,
+    socketsPaused: 0,
     requests: 0,
     requestBytes: 0,
     responseBytes: 0,
