@@ -3,8 +3,8 @@
  *
  * A region's outage takes its bucket with it, and just then agents of other regions are started again: they must come up
  * on the buckets that are left. So each bucket becomes a store at once, which answers Unavailable until it is open; the
- * opening goes on in the background. What only an operator can mend (a directory that belongs to another bucket) ends the
- * start instead.
+ * opening goes on in the background. What only an operator can mend (a directory that belongs to another bucket, no
+ * credentials in the environment) ends the start instead.
  *
  * A directory that does not exist is never made here. One that has vanished would come back empty, and copies in it would
  * be lost twice: once with it, and again under it when it returns.
@@ -68,7 +68,7 @@ const keepOpening = Effect.fnUntraced(function* (
     }
     const { failure } = attempt
     const why = failure.cause instanceof Error ? failure.cause.message : failure.message
-    if (failure.reason === "InvalidRequest" || failure.reason === "Corrupt") {
+    if (isForOperators(failure, declared)) {
       if (yield* Deferred.fail(first, invalid(`bucket ${declared.name}: ${why}`))) return
     }
     if (opening.why !== why) {
@@ -80,6 +80,10 @@ const keepOpening = Effect.fnUntraced(function* (
     pauseMs = Math.min(pauseMs * 2, limits.bucketReopenMsMax)
   }
 })
+
+/** Nothing that happens outside mends it. What comes over a network may be better another time, bytes too. */
+const isForOperators = ({ reason }: ObjectStoreError, { location }: TopologyBucket): boolean =>
+  reason === "InvalidRequest" || (reason === "Corrupt" && location.kind === "file")
 
 /** Opens it now, or says why not: with a fix, where there is one. */
 export const openStore = ({
@@ -101,22 +105,20 @@ export const openStore = ({
       )
     case "s3":
     case "s3-express":
-      // The SDK is large: only who has such a bucket loads it.
+      // SDKs are large: only who has such a bucket loads its adapter.
       return Effect.flatMap(
         Effect.promise(() => import("#backends/object/s3.ts")),
         (s3) => s3.make({ name, location })
       )
     case "gcs":
+      return Effect.flatMap(
+        Effect.promise(() => import("#backends/object/gcs.ts")),
+        (gcs) => gcs.make({ bucket: name, location })
+      )
     case "azure":
-      return Effect.fail(
-        new ObjectStoreError({
-          reason: "InvalidRequest",
-          outcome: "definite",
-          operation: "head",
-          bucket: name,
-          key: "",
-          cause: new Error(`there is no adapter for ${location.kind} yet: use file: or memory:`)
-        })
+      return Effect.flatMap(
+        Effect.promise(() => import("#backends/object/azure.ts")),
+        (azure) => azure.make({ bucket: name, location, environment: process.env })
       )
   }
 }

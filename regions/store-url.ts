@@ -80,9 +80,11 @@ export const placeOf = (location: StoreLocation): string => {
     case "s3-express":
       return `s3 ${awsPartitionOf(location) ?? location.endpoint} ${location.bucket}`
     case "gcs":
-      return `gcs ${location.endpoint ?? ""} ${location.bucket}`
-    case "azure":
-      return `azure ${location.endpoint ?? ""} ${location.account} ${location.container}`
+      return `gcs ${isOf(location.endpoint, "googleapis.com") ? "" : location.endpoint} ${location.bucket}`
+    case "azure": {
+      const isAzure = isOf(location.endpoint, `${location.account}.blob.core.windows.net`)
+      return `azure ${isAzure ? "" : location.endpoint} ${location.account} ${location.container}`
+    }
   }
 }
 
@@ -303,6 +305,10 @@ const endpointOf = (written: string, path: "path" | "no-path"): string | { reado
   }
   return `${url.origin}${url.pathname}`.replace(/\/+$/, "")
 }
+
+/** Whether the endpoint is the vendor's own: left out, or written as one of its hosts. */
+const isOf = (endpoint: string | undefined, domain: string): boolean =>
+  endpoint === undefined || `.${new URL(endpoint).hostname}`.endsWith(`.${domain}`)
 
 /** Of AWS itself, also where its own address is the endpoint; undefined for other stores. */
 const awsPartitionOf = (location: S3Location | S3ExpressLocation): string | undefined => {

@@ -7,6 +7,7 @@
  * ServerBusy, which may come when the work is done.
  */
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
+import { answerText } from "./failure-text.ts"
 import { clockFix, type StoreFailure } from "./http-fault.ts"
 import { type ObjectOperation } from "./request-check.ts"
 
@@ -24,14 +25,13 @@ export interface AzureRefusal {
 }
 
 export const failureOfAzure = (refusal: AzureRefusal): StoreFailure => {
-  const { operation, status, code } = refusal
+  const { status, code } = refusal
   const refused = status >= 400 && status < 500 && status !== 408
-  const what = `${operation} was answered with ${status}${code === "" ? "" : ` ${code}`}`
-  const fix = fixOf(refusal)
   return {
     reason: reasonOf(refusal),
     outcome: refused ? "definite" : "indefinite",
-    text: fix === undefined ? what : `${what}: ${fix}`
+    text: answerText({ code, status: status === 0 ? undefined : status, message: "" }),
+    fix: fixOf(refusal)
   }
 }
 
@@ -40,7 +40,8 @@ const reasonOf = ({ operation, status, code }: AzureRefusal): ObjectStoreReason 
   if (byCode !== undefined) return byCode
   if (status === 412) return operation === "put" ? "AlreadyExists" : "AccessDenied"
   if (status === 404) return operation === "put" || operation === "list" ? "Unavailable" : "NotFound"
-  return REASON_BY_STATUS[status] ?? (status >= 400 && status < 500 ? "InvalidRequest" : "Unavailable")
+  // Not InvalidRequest of other refusals: keys were checked before.
+  return REASON_BY_STATUS[status] ?? "Unavailable"
 }
 
 const REASON_BY_STATUS: Readonly<Record<number, ObjectStoreReason>> = {
@@ -63,8 +64,6 @@ const REASON_BY_CODE: Readonly<Record<string, ObjectStoreReason>> = {
   ContainerDisabled: "Unavailable",
   AccountIsDisabled: "Unavailable",
   InvalidRange: "RangeNotSatisfiable",
-  Md5Mismatch: "Corrupt",
-  Crc64Mismatch: "Corrupt",
   OperationTimedOut: "TimedOut",
   PublicAccessNotPermitted: "AccessDenied",
   InvalidAuthenticationInfo: "AccessDenied",
@@ -122,7 +121,11 @@ const FIX_BY_STATUS: Readonly<Record<number, string>> = {
   503: THROTTLED
 }
 
+const DAMAGED = "bytes changed on their way and were not stored: if it stays, look at proxies, network and memory"
+
 const FIX_BY_CODE: Readonly<Record<string, string>> = {
+  Md5Mismatch: DAMAGED,
+  Crc64Mismatch: DAMAGED,
   ServerBusy: THROTTLED,
   AccountIsDisabled: "the storage account is disabled: check its subscription",
   ContainerBeingDeleted: "the container is being deleted: make it again in some minutes",

@@ -24,6 +24,7 @@ import { checksumPolicy, md5Of, transportOver, uploadBody } from "./azure-transp
 import { bytesOf } from "./chunk-bytes.ts"
 import { cloudCall, deleteEach, listPages, prefixFault, successorOf } from "./cloud-call.ts"
 import { partOf, wholeOf } from "./cloud-range.ts"
+import { placeText } from "./failure-text.ts"
 import { HttpConnections, type HttpConnectionsOptions } from "./http-exchange.ts"
 import { CloudFault, cloudFault, failureOfFault, HttpFault } from "./http-fault.ts"
 import { resolveRange } from "./object-range.ts"
@@ -162,11 +163,12 @@ class AzureContainer {
     work: (signal: AbortSignal) => Promise<A>
   ): Effect.Effect<A, ObjectStoreError> {
     const { bucket } = this
-    const { account, container, prefix } = this.#location
+    const { account, container, prefix, endpoint } = this.#location
+    const place = placeText(`az://${account}/${container}/${prefix}`, endpoint)
     return Effect.suspend(() => {
       const malformed = fault()
       if (malformed !== undefined) return Effect.fail(invalidRequest({ operation, bucket, key, fault: malformed }))
-      return cloudCall({ operation, bucket, key, place: `az://${account}/${container}/${prefix}` }, work)
+      return cloudCall({ operation, bucket, key, place }, work)
     })
   }
 
@@ -198,7 +200,7 @@ class AzureContainer {
   async head(key: string, signal: AbortSignal, operation: ObjectOperation = "head"): Promise<ObjectHead> {
     const blob = this.#client.getBlobClient(this.#name(key))
     const { contentLength } = await this.#asked(operation, key, () => blob.getProperties({ abortSignal: signal }))
-    if (contentLength === undefined) throw cloudFault("Unavailable", `${operation} was answered without a length`)
+    if (contentLength === undefined) throw cloudFault("Unavailable", "the answer has no length")
     return { key, objectBytes: contentLength }
   }
 

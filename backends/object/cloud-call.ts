@@ -7,6 +7,7 @@
 import { Effect } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { type ObjectHead, ObjectStoreError } from "#core/ports/object-store.ts"
+import { failureText } from "./failure-text.ts"
 import { CloudFault, cloudFault } from "./http-fault.ts"
 import { type ObjectOperation, keyFault } from "./request-check.ts"
 
@@ -14,7 +15,7 @@ export interface CloudCall {
   readonly operation: ObjectOperation
   readonly bucket: string
   readonly key: string
-  /** Where the bucket is, for people: `gs://bucket/prefix`. */
+  /** Where the bucket is, for people: `gs://bucket/prefix`, with its endpoint where it has one. */
   readonly place: string
 }
 
@@ -41,7 +42,7 @@ const toError = ({ operation, bucket, key, place }: CloudCall, { failure, key: f
     operation,
     bucket,
     key: failedKey ?? key,
-    cause: new Error(`${place}: ${failure.text}`)
+    cause: new Error(failureText({ during: operation, place, what: failure.text, fix: failure.fix }))
   })
 }
 
@@ -127,7 +128,7 @@ export const listPages = async (
     const page = await read(token, limit - heads.length)
     for (const head of page.heads) {
       if (heads.length === limit) return heads
-      if (last !== undefined && head.key <= last) throw cloudFault("InvalidRequest", outOfOrder(last, head.key))
+      if (last !== undefined && head.key <= last) throw outOfOrder(last, head.key)
       if (!Number.isSafeInteger(head.objectBytes)) throw cloudFault("Unavailable", `list gave no size of ${head.key}`)
       heads.push(head)
       last = head.key
@@ -139,5 +140,7 @@ export const listPages = async (
   return heads
 }
 
-const outOfOrder = (last: string, key: string): string =>
-  `the store lists ${key} after ${last}, not in order of bytes: use one without hierarchical namespace`
+const outOfOrder = (last: string, key: string): CloudFault =>
+  cloudFault("Corrupt", `the store lists ${key} after ${last}, not in order of bytes`, {
+    fix: "use an account without hierarchical namespace"
+  })

@@ -7,6 +7,7 @@
  * before the work. Of 5xx nobody knows.
  */
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
+import { answerText } from "./failure-text.ts"
 import { clockFix, type StoreFailure } from "./http-fault.ts"
 import { type ObjectOperation } from "./request-check.ts"
 
@@ -23,15 +24,13 @@ export interface GcsRefusal {
 }
 
 export const failureOfGcs = (refusal: GcsRefusal): StoreFailure => {
-  const { operation, status, code, message } = refusal
-  const reason = reasonOf(refusal)
+  const { status } = refusal
   const unsure = status >= 500 || status === 408
-  const fix = fixOf(refusal)
-  const what = `${operation} was answered with ${status}${code === "" ? "" : ` ${code}`}${quoted(message)}`
   return {
-    reason,
+    reason: reasonOf(refusal),
     outcome: unsure ? "indefinite" : "definite",
-    text: fix === undefined ? what : `${what}: ${fix}`
+    text: answerText(refusal),
+    fix: fixOf(refusal)
   }
 }
 
@@ -41,7 +40,8 @@ const reasonOf = ({ operation, status, code }: GcsRefusal): ObjectStoreReason =>
   if (byCode !== undefined) return byCode
   if (status === 412) return operation === "put" ? "AlreadyExists" : "InvalidRequest"
   if (status === 404) return operation === "get" || operation === "head" ? "NotFound" : "Unavailable"
-  return REASON_BY_STATUS[status] ?? (status >= 400 && status < 500 ? "InvalidRequest" : "Unavailable")
+  // Not InvalidRequest of other refusals: keys were checked before. A body that was damaged on its way is one (400).
+  return REASON_BY_STATUS[status] ?? "Unavailable"
 }
 
 const REASON_BY_STATUS: Readonly<Record<number, ObjectStoreReason>> = {
@@ -110,9 +110,12 @@ const FIX_BY_CODE: Readonly<Record<string, string>> = {
   userProjectMissing: "the bucket is requester-pays, which is not supported: turn that off"
 }
 
-/** One line, and not the whole page that a proxy may send. */
-const quoted = (message: string): string =>
-  message === "" ? "" : ` ("${message.replace(/\s+/g, " ").trim().slice(0, 200)}")`
+const TOKEN_REFUSED =
+  "the credentials were revoked or have expired, or this machine's clock is wrong: renew them, and check NTP"
+const TOKEN_UNREACHABLE = "the token server cannot be reached: check the route to it, DNS and firewalls"
+const NO_CREDENTIALS =
+  "give credentials that Google's default chain finds: GOOGLE_APPLICATION_CREDENTIALS, " +
+  '"gcloud auth application-default login", or a service account of the machine'
 
 /** An error of fetching a token, before any request was made. */
 export const failureOfToken = (error: {
@@ -123,15 +126,11 @@ export const failureOfToken = (error: {
   readonly message: string
 }): StoreFailure => {
   const { status, code, message } = error
-  const what = `no access token${code === "" ? "" : ` (${code})`}${quoted(message)}`
+  const text = `no access token: ${answerText({ code, status: status === 0 ? undefined : status, message })}`
   if (code === "invalid_grant" || code === "invalid_client" || code === "unauthorized_client") {
-    const text = `${what}: the credentials were revoked or have expired, or this machine's clock is wrong: renew them and check NTP`
-    return { reason: "AccessDenied", outcome: "definite", text }
+    return { reason: "AccessDenied", outcome: "definite", text, fix: TOKEN_REFUSED }
   }
-  if (status === 0 && code !== "") {
-    return { reason: "Unavailable", outcome: "definite", text: `${what}: the token server cannot be reached` }
-  }
-  if (status >= 500 || status === 429) return { reason: "Unavailable", outcome: "definite", text: what }
-  const text = `${what}: give credentials that Google's default chain finds: GOOGLE_APPLICATION_CREDENTIALS, "gcloud auth application-default login", or a service account of the machine`
-  return { reason: "AccessDenied", outcome: "definite", text }
+  if (status === 0 && code !== "") return { reason: "Unavailable", outcome: "definite", text, fix: TOKEN_UNREACHABLE }
+  if (status >= 500 || status === 429) return { reason: "Unavailable", outcome: "definite", text, fix: undefined }
+  return { reason: "AccessDenied", outcome: "definite", text, fix: NO_CREDENTIALS }
 }

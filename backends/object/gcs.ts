@@ -23,6 +23,7 @@ import { crc32c } from "#core/records/crc32c.ts"
 import { bytesOf } from "./chunk-bytes.ts"
 import { cloudCall, deleteEach, inTime, listPages, prefixFault, successorOf } from "./cloud-call.ts"
 import { partOf, wholeOf } from "./cloud-range.ts"
+import { placeText } from "./failure-text.ts"
 import { type Authorize, anonymous, defaultCredentials } from "./gcs-credentials.ts"
 import { failureOfGcs } from "./gcs-error.ts"
 import * as requests from "./gcs-requests.ts"
@@ -177,9 +178,9 @@ class GcsBucket {
     const stored = requests.parseObject(answer.body)
     const bytes = bytesOf(chunks)
     if (stored?.objectBytes === bytes) return
+    if (stored === undefined) throw cloudFault("Unavailable", NO_METADATA, { outcome: "indefinite" })
     // The object is there by Google's word, but not as it was sent: whoever reads it decides.
-    const seen = stored === undefined ? "what is no metadata" : `${stored.objectBytes} bytes`
-    throw cloudFault("Corrupt", `put of ${bytes} bytes was answered with ${seen}`, "indefinite")
+    throw cloudFault("Corrupt", `${bytes} bytes were sent, ${stored.objectBytes} stored`, { outcome: "indefinite" })
   }
 
   async get(key: string, range: ByteRange | undefined, signal: AbortSignal): Promise<ObjectBytes> {
@@ -206,7 +207,7 @@ class GcsBucket {
       path: `${requests.objectPath(this.#location.bucket, this.#name(key))}?fields=name,size`
     })
     const object = requests.parseObject(body)
-    if (object === undefined) throw cloudFault("Unavailable", "head was answered with what is no metadata")
+    if (object === undefined) throw cloudFault("Unavailable", NO_METADATA)
     return { key, objectBytes: object.objectBytes }
   }
 
@@ -229,7 +230,8 @@ class GcsBucket {
   }
 
   get #place(): string {
-    return `gs://${this.#location.bucket}/${this.#location.prefix}`
+    const { bucket, prefix, endpoint } = this.#location
+    return placeText(`gs://${bucket}/${prefix}`, endpoint)
   }
 
   #name(key: string): string {
@@ -242,7 +244,7 @@ class GcsBucket {
       path: requests.listPath(this.#location.bucket, place)
     })
     const page = requests.parseList(answer.body, this.#location.prefix)
-    if (page === undefined) throw cloudFault("Unavailable", "list was answered with what is no page of a list")
+    if (page === undefined) throw cloudFault("Unavailable", "the answer is no page of a list")
     return page
   }
 
@@ -298,6 +300,8 @@ const endpointOf = ({ bucket, prefix, endpoint }: GcsLocation): URL | string => 
   }
   return url
 }
+
+const NO_METADATA = "the answer is no metadata of an object"
 
 const GOOGLE = "https://storage.googleapis.com"
 

@@ -4,10 +4,11 @@
  * Rule for outcomes: a request of which no byte can have left this process changed nothing (`definite`). From the moment
  * that its socket was connected nobody knows, whatever broke afterwards (`indefinite`): servers may have read it all.
  *
- * Each text ends with what to do about it, since people read it in a log without this code beside them.
+ * A connection that breaks within an answer is Unavailable, not Corrupt: the network failed, the store said nothing wrong.
  */
 import { limits } from "#core/model/limits.ts"
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
+import { withFix } from "./failure-text.ts"
 
 export type HttpFaultKind =
   /** Too many calls of this bucket wait already. */
@@ -52,8 +53,10 @@ export interface StoreFailure {
   readonly reason: ObjectStoreReason
   /** Of a call that changes something; a read is always definite. */
   readonly outcome: "definite" | "indefinite"
-  /** What happened, and what to do. */
+  /** What happened. */
   readonly text: string
+  /** What to do about it. */
+  readonly fix: string | undefined
 }
 
 /** A failure of the store, with the key that it concerns where that is not the call's. */
@@ -63,7 +66,7 @@ export class CloudFault extends Error {
   readonly key: string | undefined
 
   constructor(failure: StoreFailure, key?: string) {
-    super(failure.text)
+    super(failure.fix === undefined ? failure.text : withFix(failure.text, failure.fix))
     this.failure = failure
     this.key = key
   }
@@ -72,29 +75,34 @@ export class CloudFault extends Error {
 export const cloudFault = (
   reason: ObjectStoreReason,
   text: string,
-  outcome: StoreFailure["outcome"] = "definite"
-): CloudFault => new CloudFault({ reason, outcome, text })
+  more: { readonly outcome?: StoreFailure["outcome"]; readonly fix?: string } = {}
+): CloudFault => new CloudFault({ reason, outcome: more.outcome ?? "definite", text, fix: more.fix })
 
 export const failureOfFault = (fault: HttpFault): StoreFailure => {
   const outcome = fault.isSent ? "indefinite" : "definite"
-  switch (fault.kind) {
-    case "truncated":
-      return { reason: "Corrupt", outcome, text: fault.message }
+  return { reason: REASON_BY_KIND[fault.kind] ?? "Unavailable", outcome, text: fault.message, fix: fixOf(fault) }
+}
+
+const REASON_BY_KIND: Partial<Record<HttpFaultKind, ObjectStoreReason>> = {
+  timeout: "TimedOut",
+  "too-long": "InvalidRequest"
+}
+
+const fixOf = ({ kind, code }: HttpFault): string | undefined => {
+  switch (kind) {
+    case "connect-timeout":
+      return UNREACHABLE
+    case "socket":
+      return fixOfSocketError(code)
     case "too-long":
-      return { reason: "InvalidRequest", outcome, text: `${fault.message}: ask for a range` }
-    case "timeout":
-      return { reason: "TimedOut", outcome, text: fault.message }
+      return "ask for a range"
+    case "crowded":
+      return "the store is slower than what is asked of it: look at its latency, or use another"
     case "abandoned":
     case "closed":
-      return { reason: "Unavailable", outcome, text: fault.message }
-    case "crowded":
-      return { reason: "Unavailable", outcome, text: `${fault.message}: the store is slower than what is asked of it` }
-    case "connect-timeout":
-      return { reason: "Unavailable", outcome, text: `${fault.message}: ${UNREACHABLE}` }
-    case "socket": {
-      const fix = fixOfSocketError(fault.code)
-      return { reason: "Unavailable", outcome, text: fix === undefined ? fault.message : `${fault.message}: ${fix}` }
-    }
+    case "timeout":
+    case "truncated":
+      return undefined
   }
 }
 

@@ -12,6 +12,7 @@
  * Messages of a store are shown, never matched.
  */
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
+import { answerText, failureText, placeText } from "./failure-text.ts"
 import { type ObjectOperation } from "./request-check.ts"
 import { s3Permission } from "./s3-permission.ts"
 
@@ -54,13 +55,14 @@ export const s3Verdict = (failure: S3Failure, place: S3Place): S3Verdict => {
   return { reason: row.reason, outcome, fix }
 }
 
-/** One sentence for the error's cause: what, where, why, and the fix. */
-export const s3Message = (failure: S3Failure, place: S3Place, fix: string | undefined): string => {
-  const during = failure.phase === "session" ? "CreateSession" : place.operation
-  const status = failure.status === undefined ? "" : ` (HTTP ${failure.status})`
-  const said = failure.message === "" || failure.message === failure.code ? "" : `: ${shown(failure.message)}`
-  return `${during} at ${nameOf(place)}: ${failure.code}${status}${said}${fix === undefined ? "" : `. Fix: ${fix}`}`
-}
+/** For the error's cause. */
+export const s3Message = (failure: S3Failure, place: S3Place, fix: string | undefined): string =>
+  failureText({
+    during: failure.phase === "session" ? "CreateSession" : place.operation,
+    place: placeText(`s3://${place.bucket}/${place.prefix}`, place.endpoint),
+    what: answerText(failure),
+    fix
+  })
 
 interface Row {
   readonly reason: ObjectStoreReason
@@ -68,16 +70,6 @@ interface Row {
   readonly outcome?: "definite" | "indefinite"
   readonly fix?: string | ((place: S3Place, failure: S3Failure) => string)
 }
-
-const MESSAGE_CHARACTERS_MAX = 300
-
-const shown = (message: string): string => {
-  const line = message.replaceAll(/\s+/g, " ").trim()
-  return line.length <= MESSAGE_CHARACTERS_MAX ? line : `${line.slice(0, MESSAGE_CHARACTERS_MAX)}…`
-}
-
-const nameOf = ({ bucket, prefix, endpoint }: S3Place): string =>
-  `s3://${bucket}/${prefix}${endpoint === undefined ? "" : ` of ${endpoint}`}`
 
 const addressOf = (place: S3Place): string =>
   place.endpoint ?? `AWS in ${place.region ?? "the region of the environment"}`

@@ -197,8 +197,8 @@ describe("azure alone", () => {
       const store = yield* azureAt(fake.url)
       for (const key of ["a-b", "a/b"]) yield* store.put(key, BODY)
       const error = yield* Effect.flip(store.list({ prefix: "", limit: 5 }))
-      assertReason(error, "InvalidRequest")
-      assert.match(textOf(error), /hierarchical namespace/)
+      assertReason(error, "Corrupt")
+      assert.match(textOf(error), /Fix: use an account without hierarchical namespace/)
     })
   )
 

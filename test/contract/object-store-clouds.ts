@@ -29,8 +29,6 @@ interface Cloud {
   readonly open: (requestMs?: number) => Effect.Effect<Opened, ObjectStoreError, Scope.Scope>
   /** At any address; the path of Azure's account is added. */
   readonly openAt: (endpoint: string, requestMs?: number) => Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope>
-  /** What a body that was changed on its way is answered with. */
-  readonly changedBody: ObjectStoreError["reason"]
   /** How a taken key is told. */
   readonly taken: { readonly status: number; readonly code: string }
   readonly permission: RegExp
@@ -82,7 +80,6 @@ export const CLOUDS: ReadonlyArray<Cloud> = [
       }
     }),
     openAt: gcsAt,
-    changedBody: "InvalidRequest",
     taken: { status: 412, code: "conditionNotMet" },
     permission: /storage\.objects\.create on bucket segments/,
     missing: /make the bucket segments/
@@ -100,7 +97,6 @@ export const CLOUDS: ReadonlyArray<Cloud> = [
       }
     }),
     openAt: azureAt,
-    changedBody: "Corrupt",
     taken: { status: 409, code: "BlobAlreadyExists" },
     permission: /role "Storage Blob Data Contributor"/,
     missing: /make the container segments in account acct/

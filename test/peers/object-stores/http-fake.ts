@@ -2,8 +2,7 @@
  * An HTTP server in this process that plays a cloud's object store: sockets, faults, and the objects themselves. What a
  * cloud's requests look like is in gcs-fake.ts and azure-fake.ts.
  *
- * Faults are data, as in backends/object/faulty.ts, and a step lower: they break what is on the wire. Each request looks
- * at the plan once, when its head has been read. Objects are put and answered in one step each, so that of racing writes
+ * Faults are data (fault-plan.ts), as in backends/object/faulty.ts, and a step lower: they break what is on the wire. Objects are put and answered in one step each, so that of racing writes
  * exactly one wins.
  */
 import {
@@ -15,6 +14,7 @@ import {
 } from "node:http"
 import { createServer as createTlsServer } from "node:https"
 import { type AddressInfo, type Socket } from "node:net"
+import { FaultPlan, type FaultRule } from "./fault-plan.ts"
 
 export type FakeOperation = "put" | "get" | "head" | "list" | "delete"
 
@@ -42,14 +42,7 @@ export type WireFault =
   /** The answer's body comes in pieces with pauses. */
   | { readonly kind: "slow"; readonly pieces: number; readonly pauseMs: number }
 
-export interface WireRule {
-  readonly operation?: FakeOperation
-  readonly keyPrefix?: string
-  readonly skip?: number
-  /** Applies to so many requests; to all where it is left out. */
-  readonly times?: number
-  readonly fault: WireFault
-}
+export type WireRule = FaultRule<WireFault, FakeOperation>
 
 export interface FakeRequest {
   readonly method: string
@@ -99,7 +92,7 @@ export class HttpFake {
   readonly #sockets = new Set<Socket>()
   readonly #cloud: FakeCloud
   readonly #scheme: "http" | "https"
-  #rules: Array<{ readonly rule: WireRule; skipLeft: number; timesLeft: number }> = []
+  readonly #faults = new FaultPlan<WireFault, FakeOperation>()
 
   /** Over TLS where there is a certificate. */
   constructor(cloud: FakeCloud, certificate?: FakeCertificate) {
@@ -138,26 +131,7 @@ export class HttpFake {
 
   /** Adds a rule; the answer takes it away again. */
   add(rule: WireRule): () => void {
-    const active = { rule, skipLeft: rule.skip ?? 0, timesLeft: rule.times ?? Number.POSITIVE_INFINITY }
-    this.#rules.push(active)
-    return () => {
-      this.#rules = this.#rules.filter((other) => other !== active)
-    }
-  }
-
-  #draw(operation: FakeOperation, key: string): ReadonlyArray<WireFault> {
-    const faults: Array<WireFault> = []
-    for (const active of this.#rules) {
-      const { rule } = active
-      if (rule.operation !== undefined && rule.operation !== operation) continue
-      if (rule.keyPrefix !== undefined && !key.startsWith(rule.keyPrefix)) continue
-      if (active.skipLeft-- > 0) continue
-      active.timesLeft--
-      faults.push(rule.fault)
-      if (rule.fault.kind !== "delay") break
-    }
-    this.#rules = this.#rules.filter((active) => active.timesLeft > 0)
-    return faults
+    return this.#faults.add(rule)
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -170,7 +144,7 @@ export class HttpFake {
     }
     const { operation, key } = this.#cloud.operationOf(head)
     this.seen.push({ operation, key, method: head.method, path: request.url ?? "", headers: request.headers })
-    const faults = this.#draw(operation, key)
+    const faults = this.#faults.draw(operation, key)
     const fault = faults.at(-1)
     if (fault?.kind === "cut" && fault.when === "head") return void request.socket.destroy()
     if (fault?.kind === "early") {

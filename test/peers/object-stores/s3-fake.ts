@@ -1,5 +1,5 @@
 /**
- * An S3 in this process, over real HTTP: strict where real stores are, and faulty on demand (http-faults.ts).
+ * An S3 in this process, over real HTTP: strict where real stores are, and faulty on demand (s3-faults.ts).
  *
  * Strict: signatures, region and clock (s3-signature.ts), `If-None-Match: *` (412, and 409 to whoever races with a put that
  * is being stored), checksums of bodies, lengths, ranges, the order and paging of lists, the rules of directory buckets
@@ -13,7 +13,8 @@ import { createServer as createTlsServer } from "node:https"
 import { type AddressInfo } from "node:net"
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises"
 import { crc32c } from "#core/records/crc32c.ts"
-import { type HttpFault, HttpFaultPlan } from "./http-faults.ts"
+import { FaultPlan } from "./fault-plan.ts"
+import { type S3Fault } from "./s3-faults.ts"
 import { checkSignature, type Signature } from "./s3-signature.ts"
 
 export interface S3FakeOptions {
@@ -34,7 +35,7 @@ export interface S3Fake {
   readonly endpoint: string
   readonly accessKeyId: string
   readonly secretAccessKey: string
-  readonly faults: HttpFaultPlan
+  readonly faults: FaultPlan<S3Fault>
   /** What came, in order, once its signature was found right. */
   readonly requests: Array<{ readonly operation: S3Operation; readonly key: string; readonly payload: string }>
   /** Changes how it behaves from now on. */
@@ -112,7 +113,7 @@ export async function startS3Fake(options: S3FakeOptions): Promise<S3Fake> {
     buckets: new Map(options.buckets.map((name) => [name, bucketOf(name)])),
     sessions: new Map(),
     sessionsMade: 0,
-    faults: new HttpFaultPlan(),
+    faults: new FaultPlan(),
     requests: [],
     settings: {
       isDenied: () => false,
@@ -369,7 +370,7 @@ function session(state: State): Answer {
 }
 
 /** Whether the request ended here, with nothing done. */
-async function failedBefore(fault: HttpFault, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+async function failedBefore(fault: S3Fault, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
   switch (fault.kind) {
     case "hang":
     case "cut":
@@ -399,7 +400,7 @@ async function failedBefore(fault: HttpFault, request: IncomingMessage, response
 
 /** Whether the request was answered here, after it took effect. */
 async function failedAfter(
-  fault: HttpFault,
+  fault: S3Fault,
   answer: Answer,
   request: IncomingMessage,
   response: ServerResponse
@@ -435,7 +436,7 @@ async function failedAfter(
   }
 }
 
-async function bodyOf(request: IncomingMessage, fault: HttpFault | undefined): Promise<Buffer> {
+async function bodyOf(request: IncomingMessage, fault: S3Fault | undefined): Promise<Buffer> {
   const pieces: Buffer[] = []
   let length = 0
   for await (const piece of request as AsyncIterable<Buffer>) {

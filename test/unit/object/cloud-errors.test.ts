@@ -5,14 +5,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type AzureRefusal, failureOfAzure } from "#backends/object/azure-error.ts"
 import { failureOfGcs, failureOfToken, type GcsRefusal } from "#backends/object/gcs-error.ts"
-import { failureOfFault, HttpFault, type HttpFaultKind, type StoreFailure } from "#backends/object/http-fault.ts"
+import {
+  CloudFault,
+  failureOfFault,
+  HttpFault,
+  type HttpFaultKind,
+  type StoreFailure
+} from "#backends/object/http-fault.ts"
 
 type Expected = readonly [reason: StoreFailure["reason"], outcome: StoreFailure["outcome"], text: RegExp]
 
 const assertFailure = (failure: StoreFailure, [reason, outcome, text]: Expected, what: string): void => {
   assert.deepStrictEqual([failure.reason, failure.outcome], [reason, outcome], `${what}: ${failure.text}`)
-  assert.match(failure.text, text)
-  assert.notInclude(failure.text, "\n")
+  const { message } = new CloudFault(failure)
+  assert.match(message, text)
+  assert.notInclude(message, "\n")
 }
 
 const ofGcs = (refusal: Partial<GcsRefusal>): StoreFailure =>
@@ -27,13 +34,23 @@ const ofGcs = (refusal: Partial<GcsRefusal>): StoreFailure =>
   })
 
 const GCS: ReadonlyArray<readonly [Partial<GcsRefusal>, ...Expected]> = [
-  [{ status: 412, code: "conditionNotMet" }, "AlreadyExists", "definite", /^put was answered with 412 conditionNotMet/],
+  [{ status: 412, code: "conditionNotMet" }, "AlreadyExists", "definite", /^conditionNotMet \(HTTP 412\)$/],
   [{ status: 412, operation: "delete" }, "InvalidRequest", "definite", /412/],
-  [{ status: 400, code: "invalid", message: "bad\n\n crc" }, "InvalidRequest", "definite", /\("bad crc"\)/],
+  [
+    { status: 400, code: "invalid", message: "bad\n\n crc" },
+    "Unavailable",
+    "definite",
+    /^invalid \(HTTP 400\): bad crc$/
+  ],
   [{ status: 401, code: "authError" }, "AccessDenied", "definite", /missing, wrong or expired/],
   [{ status: 401, clockSkewMs: -400_000 }, "AccessDenied", "definite", /clock is 400 s behind the store's/],
   [{ status: 401, clockSkewMs: 5_000 }, "AccessDenied", "definite", /missing, wrong or expired/],
-  [{ status: 403, code: "forbidden" }, "AccessDenied", "definite", /storage\.objects\.create on bucket segments/],
+  [
+    { status: 403, code: "forbidden" },
+    "AccessDenied",
+    "definite",
+    /^forbidden \(HTTP 403\)\. Fix: grant storage\.objects\.create on bucket segments/
+  ],
   [{ status: 403, operation: "get" }, "AccessDenied", "definite", /grant storage\.objects\.get on/],
   [{ status: 403, operation: "head" }, "AccessDenied", "definite", /storage\.objects\.get and storage\.objects\.list/],
   [{ status: 403, operation: "list" }, "AccessDenied", "definite", /storage\.objects\.list/],
@@ -43,7 +60,7 @@ const GCS: ReadonlyArray<readonly [Partial<GcsRefusal>, ...Expected]> = [
   [{ status: 403, code: "accountDisabled" }, "AccessDenied", "definite", /billing/],
   [{ status: 404 }, "Unavailable", "definite", /make the bucket segments/],
   [{ status: 404, operation: "list" }, "Unavailable", "definite", /make the bucket segments/],
-  [{ status: 404, operation: "get" }, "NotFound", "definite", /^get was answered with 404$/],
+  [{ status: 404, operation: "get" }, "NotFound", "definite", /^HTTP 404$/],
   [{ status: 404, operation: "head" }, "NotFound", "definite", /404/],
   [{ status: 416, operation: "get" }, "RangeNotSatisfiable", "definite", /416/],
   [{ status: 408 }, "Unavailable", "indefinite", /408/],
@@ -67,12 +84,12 @@ const ofAzure = (refusal: Partial<AzureRefusal>): StoreFailure =>
   })
 
 const AZURE: ReadonlyArray<readonly [Partial<AzureRefusal>, ...Expected]> = [
-  [{ status: 409, code: "BlobAlreadyExists" }, "AlreadyExists", "definite", /409 BlobAlreadyExists/],
+  [{ status: 409, code: "BlobAlreadyExists" }, "AlreadyExists", "definite", /^BlobAlreadyExists \(HTTP 409\)$/],
   [{ status: 412, code: "ConditionNotMet" }, "AlreadyExists", "definite", /412/],
   [{ status: 403, code: "UnauthorizedBlobOverwrite" }, "AlreadyExists", "definite", /403/],
-  [{ status: 412, code: "LeaseIdMissing", operation: "delete" }, "AccessDenied", "definite", /412 LeaseIdMissing/],
-  [{ status: 400, code: "Md5Mismatch" }, "Corrupt", "definite", /Md5Mismatch/],
-  [{ status: 400, code: "InvalidHeaderValue" }, "InvalidRequest", "definite", /--skipApiVersionCheck/],
+  [{ status: 412, code: "LeaseIdMissing", operation: "delete" }, "AccessDenied", "definite", /LeaseIdMissing/],
+  [{ status: 400, code: "Md5Mismatch" }, "Unavailable", "definite", /Fix: bytes changed on their way/],
+  [{ status: 400, code: "InvalidHeaderValue" }, "Unavailable", "definite", /--skipApiVersionCheck/],
   [{ status: 403, code: "AuthenticationFailed" }, "AccessDenied", "definite", /key of account acct is wrong/],
   [
     { status: 403, code: "AuthenticationFailed", credential: "sas" },
@@ -149,7 +166,7 @@ const KINDS: Readonly<Record<HttpFaultKind, StoreFailure["reason"]>> = {
   socket: "Unavailable",
   "connect-timeout": "Unavailable",
   timeout: "TimedOut",
-  truncated: "Corrupt",
+  truncated: "Unavailable",
   "too-long": "InvalidRequest"
 }
 

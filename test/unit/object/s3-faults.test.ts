@@ -8,18 +8,18 @@ import { Effect, Fiber, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { limits } from "#core/model/limits.ts"
 import { type ObjectStoreError } from "#core/ports/object-store.ts"
-import { type HttpFault } from "../../peers/object-stores/http-faults.ts"
+import { type S3Fault } from "../../peers/object-stores/s3-faults.ts"
 import { assertError, BODY, EXPRESS, open, openExpress, PLAIN, requested, startFake } from "./s3-fake-store.ts"
 
 const MIB = 1024 * 1024
 
-const closed: HttpFault = { kind: "cut", when: "before" }
+const closed: S3Fault = { kind: "cut", when: "before" }
 
 describe("a put", () => {
   const cases: ReadonlyArray<
     readonly [
       what: string,
-      fault: HttpFault,
+      fault: S3Fault,
       reason: ObjectStoreError["reason"],
       outcome: "definite" | "indefinite",
       stored: boolean
@@ -153,7 +153,7 @@ describe("a get", () => {
     yield* store.put("k", [BODY])
     return { fake, store }
   })
-  const cases: ReadonlyArray<readonly [what: string, fault: HttpFault, reason: ObjectStoreError["reason"]]> = [
+  const cases: ReadonlyArray<readonly [what: string, fault: S3Fault, reason: ObjectStoreError["reason"]]> = [
     ["with a corrupt byte", { kind: "corrupt", byteIndex: 3 }, "Corrupt"],
     ["whose connection ends in mid-body", { kind: "truncate", bytes: 4 }, "Unavailable"],
     ["of a body that is shorter than was kept", { kind: "shorten", bytes: 4 }, "Corrupt"],
@@ -178,7 +178,7 @@ describe("a get", () => {
     )
   }
 
-  const ranges: ReadonlyArray<readonly [what: string, fault: HttpFault]> = [
+  const ranges: ReadonlyArray<readonly [what: string, fault: S3Fault]> = [
     ["shorter than its range", { kind: "shorten", bytes: 2 }],
     ["of another range", { kind: "headers", headers: { "content-range": "bytes 3-6/10" } }],
     ["of an object of another size", { kind: "headers", headers: { "content-range": "bytes 2-5/4" } }]

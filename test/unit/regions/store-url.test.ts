@@ -177,6 +177,18 @@ describe("two buckets of a topology", () => {
     ],
     ["one directory bucket", "s3://o--use1-az4--x-s3/a", "s3://o--use1-az4--x-s3", "bucket"],
     ["one bucket of Google's", "gs://orders/a", "gs://orders/b", "bucket"],
+    [
+      "one bucket, once by Google's own address",
+      "gs://orders",
+      "gs://orders?endpoint=https://storage.googleapis.com",
+      "bucket"
+    ],
+    [
+      "one container, once by Azure's own address",
+      "az://acc1/orders",
+      "az://acc1/orders?endpoint=https://acc1.blob.core.windows.net",
+      "container"
+    ],
     ["one container", "az://acc1/orders", "az://acc1/orders/b", "container"]
   ] as const) {
     it(`cannot be ${what}`, () => {
@@ -193,7 +205,9 @@ describe("two buckets of a topology", () => {
       "s3://orders?endpoint=http://h:9001",
       "s3://orders?region=cn-north-1",
       "gs://orders",
+      "gs://orders?endpoint=http://h:4443",
       "az://acc1/orders",
+      "az://acc1/orders?endpoint=http://h:10000/acc1",
       "az://acc2/orders",
       "az://acc1/orders2"
     ]

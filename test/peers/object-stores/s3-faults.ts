@@ -1,11 +1,6 @@
-/**
- * What goes wrong with single requests to an HTTP store, as data: rules that can be added and taken away at any time.
- *
- * Each request draws once, when its headers are there. The first rule that applies decides; a `delay` lets the next one
- * apply too. Nothing is random: whoever wants chance draws rules from a seed.
- */
+/** What can go wrong with a request to the S3 fake; fault-plan.ts says when. */
 
-export type HttpFault =
+export type S3Fault =
   /** Waits, then goes on. */
   | { readonly kind: "delay"; readonly ms: number }
   /** Never answers, before or after the request took effect. */
@@ -38,48 +33,3 @@ export type HttpFault =
   | { readonly kind: "shorten"; readonly bytes: number }
   /** Sets or (undefined) leaves out headers of the answer. */
   | { readonly kind: "headers"; readonly headers: Readonly<Record<string, string | undefined>> }
-
-export interface HttpFaultRule {
-  /** The store's name of the operation; all where it is left out. */
-  readonly operation?: string
-  readonly keyPrefix?: string
-  /** Lets so many matching requests pass first. */
-  readonly skip?: number
-  /** Applies so often, then is gone. */
-  readonly times?: number
-  readonly fault: HttpFault
-}
-
-export class HttpFaultPlan {
-  #rules: ReadonlyArray<{ readonly rule: HttpFaultRule; skipLeft: number; timesLeft: number }> = []
-
-  add(rule: HttpFaultRule): () => void {
-    const active = { rule, skipLeft: rule.skip ?? 0, timesLeft: rule.times ?? Number.POSITIVE_INFINITY }
-    this.#rules = [...this.#rules, active]
-    return () => {
-      this.#rules = this.#rules.filter((other) => other !== active)
-    }
-  }
-
-  clear(): void {
-    this.#rules = []
-  }
-
-  draw(operation: string, key: string): ReadonlyArray<HttpFault> {
-    const faults: Array<HttpFault> = []
-    for (const active of this.#rules) {
-      const { rule } = active
-      if (rule.operation !== undefined && rule.operation !== operation) continue
-      if (rule.keyPrefix !== undefined && !key.startsWith(rule.keyPrefix)) continue
-      if (active.skipLeft > 0) {
-        active.skipLeft--
-        continue
-      }
-      active.timesLeft--
-      faults.push(rule.fault)
-      if (rule.fault.kind !== "delay") break
-    }
-    this.#rules = this.#rules.filter(({ timesLeft }) => timesLeft > 0)
-    return faults
-  }
-}
