@@ -22,21 +22,14 @@ import { type AzureAccess, type AzureEnvironment, type AzureLocation, azureAcces
 import { type AzureRefusal, failureOfAzure } from "./azure-error.ts"
 import { checksumPolicy, md5Of, transportOver, uploadBody } from "./azure-transport.ts"
 import { bytesOf } from "./chunk-bytes.ts"
-import { cloudCall, deleteEach, listPages, prefixFault, successorOf } from "./cloud-call.ts"
+import { deleteEach, listPages, prefixFault, successorOf } from "./cloud-call.ts"
 import { partOf, wholeOf } from "./cloud-range.ts"
+import { type CloudBucket, type ListRequest, openCloudStore } from "./cloud-store.ts"
 import { placeText } from "./failure-text.ts"
 import { HttpConnections, type HttpConnectionsOptions } from "./http-exchange.ts"
 import { CloudFault, cloudFault, failureOfFault, HttpFault } from "./http-fault.ts"
 import { resolveRange } from "./object-range.ts"
-import {
-  type ObjectOperation,
-  deleteFault,
-  getFault,
-  invalidRequest,
-  keyFault,
-  listFault,
-  putFault
-} from "./request-check.ts"
+import { type ObjectOperation, invalidRequest } from "./request-check.ts"
 
 export interface AzureStoreOptions extends Omit<HttpConnectionsOptions, "endpoint"> {
   /** The bucket's name in the topology. */
@@ -58,61 +51,8 @@ export const make = (options: AzureStoreOptions): Effect.Effect<ObjectStore, Obj
     if (typeof access === "string" || fault !== undefined) {
       return Effect.fail(invalidRequest({ operation: "list", bucket, key: "", fault: fault ?? "" }))
     }
-    return Effect.acquireRelease(
-      Effect.promise(() => openContainer(options, access)),
-      (container) => Effect.sync(() => container.close()),
-      { interruptible: true }
-    ).pipe(
-      Effect.tap((container) =>
-        container.call(
-          "list",
-          "",
-          () => undefined,
-          (signal) => container.list({ prefix: "", limit: 1 }, signal)
-        )
-      ),
-      Effect.map(storeOf)
-    )
+    return openCloudStore(Effect.promise(() => openContainer(options, access)))
   })
-
-const storeOf = (azure: AzureContainer): ObjectStore => ({
-  bucket: azure.bucket,
-  put: (key, chunks) =>
-    azure.call(
-      "put",
-      key,
-      () => putFault(key, chunks),
-      (signal) => azure.put(key, chunks, signal)
-    ),
-  get: (key, range) =>
-    azure.call(
-      "get",
-      key,
-      () => getFault(key, range),
-      (signal) => azure.get(key, range, signal)
-    ),
-  head: (key) =>
-    azure.call(
-      "head",
-      key,
-      () => keyFault(key),
-      (signal) => azure.head(key, signal)
-    ),
-  list: (request) =>
-    azure.call(
-      "list",
-      request.prefix,
-      () => listFault(request),
-      (signal) => azure.list(request, signal)
-    ),
-  deleteMany: (keys) =>
-    azure.call(
-      "delete",
-      keys[0] ?? "",
-      () => deleteFault(keys),
-      (signal) => azure.deleteMany(keys, signal)
-    )
-})
 
 /** The SDK is loaded only where a container is opened: that takes some time and memory. */
 const openContainer = async (options: AzureStoreOptions, access: AzureAccess): Promise<AzureContainer> => {
@@ -132,7 +72,7 @@ const openContainer = async (options: AzureStoreOptions, access: AzureAccess): P
   return new AzureContainer({ options, client, connections, credential: credential.kind })
 }
 
-class AzureContainer {
+class AzureContainer implements CloudBucket {
   readonly bucket: string
   readonly #location: AzureLocation
   readonly #client: ContainerClient
@@ -156,20 +96,9 @@ class AzureContainer {
     this.#connections.close()
   }
 
-  call<A>(
-    operation: ObjectOperation,
-    key: string,
-    fault: () => string | undefined,
-    work: (signal: AbortSignal) => Promise<A>
-  ): Effect.Effect<A, ObjectStoreError> {
-    const { bucket } = this
+  get place(): string {
     const { account, container, prefix, endpoint } = this.#location
-    const place = placeText(`az://${account}/${container}/${prefix}`, endpoint)
-    return Effect.suspend(() => {
-      const malformed = fault()
-      if (malformed !== undefined) return Effect.fail(invalidRequest({ operation, bucket, key, fault: malformed }))
-      return cloudCall({ operation, bucket, key, place }, work)
-    })
+    return placeText(`az://${account}/${container}/${prefix}`, endpoint)
   }
 
   async put(key: string, chunks: ReadonlyArray<Uint8Array>, signal: AbortSignal): Promise<void> {
@@ -204,10 +133,7 @@ class AzureContainer {
     return { key, objectBytes: contentLength }
   }
 
-  list(
-    request: { readonly prefix: string; readonly after?: string; readonly limit: number },
-    signal: AbortSignal
-  ): Promise<ReadonlyArray<ObjectHead>> {
+  list(request: ListRequest, signal: AbortSignal): Promise<ReadonlyArray<ObjectHead>> {
     const { prefix, after, limit } = request
     const options = {
       prefix: this.#name(prefix),

@@ -8,7 +8,7 @@
  */
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
 import { answerText } from "./failure-text.ts"
-import { clockFix, type StoreFailure } from "./http-fault.ts"
+import { clockFix, REASON_BY_STATUS, type StoreFailure } from "./http-fault.ts"
 import { type ObjectOperation } from "./request-check.ts"
 
 export interface GcsRefusal {
@@ -42,16 +42,6 @@ const reasonOf = ({ operation, status, code }: GcsRefusal): ObjectStoreReason =>
   if (status === 404) return operation === "get" || operation === "head" ? "NotFound" : "Unavailable"
   // Not InvalidRequest of other refusals: keys were checked before. A body that was damaged on its way is one (400).
   return REASON_BY_STATUS[status] ?? "Unavailable"
-}
-
-const REASON_BY_STATUS: Readonly<Record<number, ObjectStoreReason>> = {
-  401: "AccessDenied",
-  403: "AccessDenied",
-  407: "AccessDenied",
-  408: "Unavailable",
-  409: "Unavailable",
-  416: "RangeNotSatisfiable",
-  429: "Unavailable"
 }
 
 /** 403 is also how some quotas and throttles are told. */

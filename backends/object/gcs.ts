@@ -21,23 +21,16 @@ import {
 } from "#core/ports/object-store.ts"
 import { crc32c } from "#core/records/crc32c.ts"
 import { bytesOf } from "./chunk-bytes.ts"
-import { cloudCall, deleteEach, inTime, listPages, prefixFault, successorOf } from "./cloud-call.ts"
+import { deleteEach, inTime, listPages, prefixFault, successorOf } from "./cloud-call.ts"
 import { partOf, wholeOf } from "./cloud-range.ts"
+import { type CloudBucket, type ListRequest, openCloudStore } from "./cloud-store.ts"
 import { placeText } from "./failure-text.ts"
 import { type Authorize, anonymous, defaultCredentials } from "./gcs-credentials.ts"
 import { failureOfGcs } from "./gcs-error.ts"
 import * as requests from "./gcs-requests.ts"
 import { type HttpAnswer, HttpConnections, type HttpConnectionsOptions, type HttpRequest } from "./http-exchange.ts"
 import { CloudFault, cloudFault, failureOfFault, HttpFault } from "./http-fault.ts"
-import {
-  type ObjectOperation,
-  deleteFault,
-  getFault,
-  invalidRequest,
-  keyFault,
-  listFault,
-  putFault
-} from "./request-check.ts"
+import { type ObjectOperation, invalidRequest } from "./request-check.ts"
 
 export interface GcsLocation {
   readonly kind: "gcs"
@@ -69,57 +62,12 @@ export const make = (options: GcsStoreOptions): Effect.Effect<ObjectStore, Objec
     if (typeof endpoint === "string") {
       return Effect.fail(invalidRequest({ operation: "list", bucket, key: "", fault: endpoint }))
     }
-    return Effect.acquireRelease(
-      Effect.sync(() => new GcsBucket(options, endpoint)),
-      (gcs) => Effect.sync(() => gcs.close())
-    ).pipe(
-      Effect.tap((gcs) => gcs.look),
-      Effect.map(storeOf)
-    )
+    return openCloudStore(Effect.sync(() => new GcsBucket(options, endpoint)))
   })
-
-const storeOf = (gcs: GcsBucket): ObjectStore => ({
-  bucket: gcs.bucket,
-  put: (key, chunks) =>
-    gcs.call(
-      "put",
-      key,
-      () => putFault(key, chunks),
-      (signal) => gcs.put(key, chunks, signal)
-    ),
-  get: (key, range) =>
-    gcs.call(
-      "get",
-      key,
-      () => getFault(key, range),
-      (signal) => gcs.get(key, range, signal)
-    ),
-  head: (key) =>
-    gcs.call(
-      "head",
-      key,
-      () => keyFault(key),
-      (signal) => gcs.head(key, signal)
-    ),
-  list: (request) =>
-    gcs.call(
-      "list",
-      request.prefix,
-      () => listFault(request),
-      (signal) => gcs.list(request, signal)
-    ),
-  deleteMany: (keys) =>
-    gcs.call(
-      "delete",
-      keys[0] ?? "",
-      () => deleteFault(keys),
-      (signal) => gcs.deleteMany(keys, signal)
-    )
-})
 
 type Sending = Pick<HttpRequest, "method" | "path"> & Partial<HttpRequest>
 
-class GcsBucket {
+class GcsBucket implements CloudBucket {
   readonly bucket: string
   readonly #location: GcsLocation
   readonly #connections: HttpConnections
@@ -140,28 +88,6 @@ class GcsBucket {
 
   close(): void {
     this.#connections.close()
-  }
-
-  call<A>(
-    operation: ObjectOperation,
-    key: string,
-    fault: () => string | undefined,
-    work: (signal: AbortSignal) => Promise<A>
-  ): Effect.Effect<A, ObjectStoreError> {
-    const { bucket } = this
-    return Effect.suspend(() => {
-      const malformed = fault()
-      if (malformed !== undefined) return Effect.fail(invalidRequest({ operation, bucket, key, fault: malformed }))
-      return cloudCall({ operation, bucket, key, place: this.#place }, work)
-    })
-  }
-
-  /** Whether the bucket can be used at all. */
-  get look(): Effect.Effect<void, ObjectStoreError> {
-    const { bucket } = this
-    return cloudCall({ operation: "list", bucket, key: "", place: this.#place }, async (signal) => {
-      await this.#page({ prefix: this.#location.prefix, from: undefined, limit: 1, token: undefined }, signal)
-    })
   }
 
   async put(key: string, chunks: ReadonlyArray<Uint8Array>, signal: AbortSignal): Promise<void> {
@@ -211,10 +137,7 @@ class GcsBucket {
     return { key, objectBytes: object.objectBytes }
   }
 
-  list(
-    request: { readonly prefix: string; readonly after?: string; readonly limit: number },
-    signal: AbortSignal
-  ): Promise<ReadonlyArray<ObjectHead>> {
+  list(request: ListRequest, signal: AbortSignal): Promise<ReadonlyArray<ObjectHead>> {
     const { prefix, after } = request
     const from = after === undefined ? undefined : this.#name(successorOf(after))
     return listPages(request, (token, limit) => this.#page({ prefix: this.#name(prefix), from, limit, token }, signal))
@@ -229,7 +152,7 @@ class GcsBucket {
     })
   }
 
-  get #place(): string {
+  get place(): string {
     const { bucket, prefix, endpoint } = this.#location
     return placeText(`gs://${bucket}/${prefix}`, endpoint)
   }

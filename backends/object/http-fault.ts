@@ -106,6 +106,17 @@ const fixOf = ({ kind, code }: HttpFault): string | undefined => {
   }
 }
 
+/** Of refusals that no code explains further; the same at both clouds. */
+export const REASON_BY_STATUS: Readonly<Record<number, ObjectStoreReason>> = {
+  401: "AccessDenied",
+  403: "AccessDenied",
+  407: "AccessDenied",
+  408: "Unavailable",
+  409: "Unavailable",
+  416: "RangeNotSatisfiable",
+  429: "Unavailable"
+}
+
 /** Said where signatures and tokens are refused. */
 export const clockFix = (clockSkewMs: number | undefined): string | undefined =>
   clockSkewMs !== undefined && Math.abs(clockSkewMs) > limits.cloudClockSkewMs

@@ -12,8 +12,9 @@ import {
   SASProtocol,
   StorageSharedKeyCredential
 } from "@azure/storage-blob"
-import { Effect, Result } from "effect"
+import { Effect } from "effect"
 import * as azure from "#backends/object/azure.ts"
+import { manyWritersContract } from "../contract/many-writers.contract.ts"
 import { assertReason, objectStoreContract } from "../contract/object-store.contract.ts"
 
 const CONTAINER = "segments"
@@ -64,21 +65,13 @@ objectStoreContract({
 })
 
 describe("azure on Azurite", () => {
-  it.effect("has one winner of writers of many stores", () =>
-    Effect.gen(function* () {
-      const prefix = `${randomUUID()}/`
-      const stores = yield* Effect.forEach([1, 2, 3, 4], () => open(prefix))
-      for (let round = 0; round < 20; round++) {
-        const results = yield* Effect.forEach(
-          [...stores, ...stores, ...stores, ...stores],
-          (store, index) => Effect.result(store.put(`k${round}`, [Buffer.alloc(10_000, index)])),
-          { concurrency: "unbounded" }
-        )
-        assert.strictEqual(results.filter(Result.isSuccess).length, 1)
-        for (const result of results) if (Result.isFailure(result)) assertReason(result.failure, "AlreadyExists")
-      }
-    })
-  )
+  manyWritersContract({
+    openAll: (count) =>
+      Effect.suspend(() => {
+        const prefix = `${randomUUID()}/`
+        return Effect.forEach(Array.from({ length: count }), () => open(prefix))
+      })
+  })
 
   it.effect("refuses a wrong key, and says so", () =>
     Effect.gen(function* () {

@@ -4,8 +4,9 @@
  */
 import { randomUUID } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Result } from "effect"
+import { Effect } from "effect"
 import * as gcs from "#backends/object/gcs.ts"
+import { manyWritersContract } from "../contract/many-writers.contract.ts"
 import { assertReason, objectStoreContract } from "../contract/object-store.contract.ts"
 
 const endpoint = process.env["MERIDIAN_TEST_GCS_URL"]
@@ -25,21 +26,13 @@ objectStoreContract({
 })
 
 describe("gcs on fake-gcs-server", () => {
-  it.effect("has one winner of writers of many stores", () =>
-    Effect.gen(function* () {
-      const prefix = `${randomUUID()}/`
-      const stores = yield* Effect.forEach([1, 2, 3, 4], () => open(prefix))
-      for (let round = 0; round < 20; round++) {
-        const results = yield* Effect.forEach(
-          [...stores, ...stores, ...stores, ...stores],
-          (store, index) => Effect.result(store.put(`k${round}`, [Buffer.alloc(10_000, index)])),
-          { concurrency: "unbounded" }
-        )
-        assert.strictEqual(results.filter(Result.isSuccess).length, 1)
-        for (const result of results) if (Result.isFailure(result)) assertReason(result.failure, "AlreadyExists")
-      }
-    })
-  )
+  manyWritersContract({
+    openAll: (count) =>
+      Effect.suspend(() => {
+        const prefix = `${randomUUID()}/`
+        return Effect.forEach(Array.from({ length: count }), () => open(prefix))
+      })
+  })
 
   it.effect("refuses a bucket that is not there", () =>
     Effect.gen(function* () {

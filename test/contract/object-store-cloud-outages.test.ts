@@ -44,6 +44,24 @@ for (const cloud of CLOUDS) {
       })
     )
 
+    it.effect(
+      "that could not be opened, or was given up, leaves nothing: it is tried again and again in one scope",
+      () =>
+        Effect.gen(function* () {
+          const { http, url, setThere } = yield* cloud.open()
+          yield* until(() => http.openSockets === 1)
+          setThere(false)
+          for (let attempt = 0; attempt < 5; attempt++) yield* Effect.flip(cloud.openAt(url))
+          http.add({ operation: "list", fault: { kind: "hang", when: "before" } })
+          const before = asked(http, "list").length
+          const fiber = yield* Effect.forkChild(Effect.result(cloud.openAt(url)), { startImmediately: true })
+          yield* until(() => asked(http, "list").length > before)
+          yield* Fiber.interrupt(fiber)
+          // The first store's own is left.
+          yield* until(() => http.openSockets === 1)
+        })
+    )
+
     it.effect("takes a bounded number of calls over a bounded number of sockets", () =>
       Effect.gen(function* () {
         const { store, http } = yield* cloud.open(HASTY_MS)

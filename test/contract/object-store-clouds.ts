@@ -20,6 +20,7 @@ const CONNECT_MS = 300
 interface Opened {
   readonly store: ObjectStore
   readonly http: HttpFake
+  readonly url: string
   readonly objects: FakeObjects
   readonly setThere: (isThere: boolean) => void
 }
@@ -71,10 +72,11 @@ export const CLOUDS: ReadonlyArray<Cloud> = [
     name: "gcs",
     open: Effect.fnUntraced(function* (requestMs?: number) {
       const fake = yield* gcsFake
-      const { http, objects } = fake
+      const { http, objects, url } = fake
       return {
-        store: yield* gcsAt(fake.url, requestMs),
+        store: yield* gcsAt(url, requestMs),
         http,
+        url,
         objects,
         setThere: (isThere) => void (fake.isBucketThere = isThere)
       }
@@ -88,10 +90,11 @@ export const CLOUDS: ReadonlyArray<Cloud> = [
     name: "azure",
     open: Effect.fnUntraced(function* (requestMs?: number) {
       const fake = yield* azureFake
-      const { http, objects } = fake
+      const { http, objects, url } = fake
       return {
-        store: yield* azureAt(fake.url, requestMs),
+        store: yield* azureAt(url, requestMs),
         http,
+        url,
         objects,
         setThere: (isThere) => void (fake.isContainerThere = isThere)
       }

@@ -9,6 +9,7 @@ import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3"
 import { beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as s3 from "#backends/object/s3.ts"
+import { manyWritersContract } from "../contract/many-writers.contract.ts"
 import { objectStoreContract } from "../contract/object-store.contract.ts"
 
 const endpoint = process.env["MERIDIAN_TEST_S3_URL"]
@@ -29,15 +30,22 @@ if (endpoint === undefined) {
     client.destroy()
   })
 
+  const open = (prefix: string) =>
+    s3.make({ name: "test", location: { kind: "s3", bucket, prefix, region, endpoint, pathStyle: true } })
+
   objectStoreContract({
     name: "S3 on a server",
     nestedKeys: "failing",
     conflictsWhenRacing: true,
-    make: Effect.suspend(() =>
-      s3.make({
-        name: "test",
-        location: { kind: "s3", bucket, prefix: `test-${++tests}/`, region, endpoint, pathStyle: true }
+    make: Effect.suspend(() => open(`test-${++tests}/`))
+  })
+
+  manyWritersContract({
+    conflictsWhenRacing: true,
+    openAll: (count) =>
+      Effect.suspend(() => {
+        const prefix = `test-${++tests}/`
+        return Effect.forEach(Array.from({ length: count }), () => open(prefix))
       })
-    )
   })
 }

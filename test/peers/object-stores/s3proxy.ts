@@ -26,20 +26,12 @@ export interface S3Proxy {
   readonly stop: () => Promise<void>
 }
 
-/** Why it cannot be used on this machine, in one sentence; undefined when it can. Fetches it the first time. */
+/** Why it cannot be used on this machine, in one sentence; undefined when it can. */
 export async function s3ProxyMissing(): Promise<string | undefined> {
-  const missing = await javaMissing("java")
-  if (missing !== undefined) return missing
-  try {
-    await install()
-    return undefined
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    const told = why.split("\n").find((line) => line.includes("ERROR")) ?? why.split("\n")[0]
-    return `S3Proxy ${version} cannot be fetched from Maven Central: ${told?.slice(0, 300)}`
-  }
+  return await javaMissing("java")
 }
 
+/** Fetches it the first time. */
 export async function startS3Proxy(options: { readonly dir: string; readonly port?: number }): Promise<S3Proxy> {
   const jar = await install()
   const port = options.port ?? (await freePort())
