@@ -202,7 +202,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     edits: [
       {
         file: "core/agent/lost-batches.ts",
-        find: "    this.#lost.set(key, { producerEpoch, baseSequence })\n",
+        find: "    this.#lost.set(key, isEarlier ? { producerEpoch, baseSequence, atMs } : { ...known, atMs })\n",
         replace: ""
       }
     ],
