@@ -314,6 +314,8 @@ export const limits = {
   /** A checkpoint of the fold lies in the database in chunks. */
   checkpointChunkBytesMax: 1 * MiB,
   checkpointChunksMax: 1_024,
+  /** Chunks that one call deletes: appends go between two. */
+  checkpointChunksPerDelete: 64,
   /**
    * Runs of one index page, and its bytes at most. Pages of an attempt that was cut off are gone on with by whoever
    * sequences next, so all agents of a cluster must cut alike: neither may change while agents of both programs run.
@@ -353,8 +355,6 @@ export const limits = {
   /** Pause before a crashed database thread is started again: doubles from the first to the second. */
   sqliteRestartMs: 50,
   sqliteRestartMaxMs: 5_000,
-  /** Chunks of checkpoints that one statement deletes: appends go between two. */
-  sqliteChunksPerDelete: 64,
   /** Connections of one agent to a database server: for all calls, and more for appends alone, which wait behind nothing. */
   postgresConnections: 4,
   postgresAppendConnections: 4,
@@ -384,8 +384,6 @@ export const limits = {
   postgresRerunPauseMs: 200,
   /** Bytes of one statement's parameters: CockroachDB takes 16 MiB. */
   postgresStatementBytesMax: 4 * MiB,
-  /** Chunks of checkpoints that one statement deletes. */
-  postgresChunksPerDelete: 64,
   /** Missing copies of one statement. */
   postgresCopiesPerStatement: 500,
   /** Attempts of one agent to get a node id while others take them. */

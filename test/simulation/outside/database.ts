@@ -169,7 +169,7 @@ export class SimDatabase {
       now: through("now", truth.now),
       tail: (shard) => through("tail", truth.tail(shard)),
       trim: (options) => through("trim", truth.trim(options)),
-      writeCheckpoint: (checkpoint) => through("writeCheckpoint", truth.writeCheckpoint(checkpoint)),
+      writeCheckpointChunk: (chunk) => through("writeCheckpointChunk", truth.writeCheckpointChunk(chunk)),
       checkpoints: (shard) => through("checkpoints", truth.checkpoints(shard)),
       readCheckpointChunk: (options) => through("readCheckpointChunk", truth.readCheckpointChunk(options)),
       deleteCheckpoints: (options) => through("deleteCheckpoints", truth.deleteCheckpoints(options)),
