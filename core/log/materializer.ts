@@ -143,9 +143,13 @@ const runForever = Effect.fnUntraced(function* (state: State) {
       )
     }
     const pauseMs = state.options.intervalMs * 2 ** Math.min(failures, 20)
-    yield* Effect.sleep(failures === 0 ? pauseMs : Math.min(pauseMs, limits.materializeBackoffMaxMs))
+    yield* Effect.sleep(failures === 0 ? pauseMs : Math.min(pauseMs, pauseMsMax(state)))
   }
 })
+
+/** Where segments are refused, or soon will be, clients wait for it. */
+const pauseMsMax = ({ fold, options }: State): number =>
+  fold().residentRuns < options.residentRunsMax ? limits.materializeBackoffMaxMs : limits.materializeBackoffFullMs
 
 const turn = Effect.fnUntraced(function* (state: State) {
   const through = yield* dueWindow(state)
@@ -163,11 +167,14 @@ const dueWindow = Effect.fnUntraced(function* (state: State) {
   const { options } = state
   const { seq, materializedAtSeq, residentRuns } = state.fold()
   const through = Math.max(materializedAtSeq, 1)
-  if (seq <= through) return undefined
+  if (seq < through) return undefined
+  // Also where nothing came after the window: nothing will, while segments are refused.
+  if (residentRuns >= options.residentRunsMax) return through
+  if (seq === through) return undefined
   const nowMs = yield* monotonicMs
   if (state.window?.through !== through) state.window = { through, sinceMs: nowMs }
   const isKept = seq - through < options.keepEntries || nowMs - state.window.sinceMs < options.keepMs
-  return isKept && residentRuns < options.residentRunsMax ? undefined : through
+  return isKept ? undefined : through
 })
 
 const materialize = Effect.fnUntraced(function* (state: State, through: number) {

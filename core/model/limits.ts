@@ -333,9 +333,14 @@ export const limits = {
    * KiB for each partition that has any, and their segments.
    */
   residentRunsMax: 400_000,
+  /** Above it, because index pages cannot be written, the sequencer refuses segments; and how often it looks, to say so. */
+  residentRunsRefuse: 800_000,
+  segmentGateLookMs: 250,
   /** How often the sequencer looks whether there is something to materialize; and its longest pause after failures. */
   materializeIntervalMs: 1_000,
   materializeBackoffMaxMs: 30_000,
+  /** The same while memory is full of runs. */
+  materializeBackoffFullMs: 2_000,
   /** Entries between two checkpoints, at least. */
   checkpointEntries: 2_000,
   /** Times that the list of checkpoints is read again because one of it was deleted meanwhile. */
@@ -493,6 +498,14 @@ assert(
 assert(limits.fetchIndexPagesMax >= 1, "a fetch of old offsets must get on")
 assert(limits.indexPageBytesMax <= limits.indexPageBytesPerWrite, "a page fits into one write")
 assert(limits.segmentBlocksMax * 8 + limits.segmentBatchesMax * 2 < limits.indexPageBytesMax, "a run fits into a page")
+assert(
+  limits.residentRunsRefuse === 2 * limits.residentRunsMax,
+  "there is time to write pages before segments are refused"
+)
+assert(
+  limits.materializeBackoffFullMs * 2 < limits.commandSettleMs,
+  "who is refused because memory is full is not told so only because nobody looked again"
+)
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
 assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
 assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")

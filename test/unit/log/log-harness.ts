@@ -45,6 +45,7 @@ export interface AgentOptions {
   readonly region?: string
   readonly name?: string
   readonly materializer?: Partial<MaterializerOptions>
+  readonly residentRunsRefuse?: number
   /** Instead of the world's. */
   readonly store?: Store
 }
@@ -65,7 +66,10 @@ export const agentOf = Effect.fnUntraced(function* (world: LogWorld, options: Ag
   const entered = world.peers.enter({ name, session: entropy.uuid(), nodeId, region: options.region ?? HOME })
   const store = gated(options.store ?? world.store, entered.gate)
   const context = yield* Layer.build(
-    sequencedLogLayer(options.materializer === undefined ? {} : { materializer: options.materializer }).pipe(
+    sequencedLogLayer({
+      ...(options.materializer === undefined ? {} : { materializer: options.materializer }),
+      ...(options.residentRunsRefuse === undefined ? {} : { residentRunsRefuse: options.residentRunsRefuse })
+    }).pipe(
       Layer.provide(foldedLogLayer({ shard: 0 })),
       Layer.provide(
         Layer.mergeAll(
