@@ -10,6 +10,7 @@ import { LogPeers } from "#core/log/log-peers.ts"
 import { LogDoor, SequencerView, layer as sequencedLogLayer } from "#core/log/sequenced-log.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { type LogRow, MetadataStore } from "#core/ports/metadata-store.ts"
+import { limits } from "#core/model/limits.ts"
 import { uuidFromRandom } from "#core/model/uuid.ts"
 import { NOW_MS, randomOf } from "./log-builders.ts"
 import { MemoryPeers } from "./memory-peers.ts"
@@ -127,3 +128,14 @@ export const allRows = (store: Store): Effect.Effect<ReadonlyArray<LogRow>> =>
       rows.push(...more)
     }
   })
+
+/** Bounds made small for the test's time. */
+export const withLimits = (small: Partial<Record<keyof typeof limits, number>>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const before = { ...limits }
+      Object.assign(limits, small)
+      return before
+    }),
+    (before) => Effect.sync(() => Object.assign(limits, before))
+  )

@@ -13,7 +13,7 @@ import { createFold, type Fold } from "#core/log/fold.ts"
 import { limits } from "#core/model/limits.ts"
 import { type CheckpointChunk, MetadataError } from "#core/ports/metadata-store.ts"
 import { batchOf, commitOf, createTopicOf, idOf, NOW_MS, runOf } from "./log-builders.ts"
-import { memoryStore, type Store } from "./log-harness.ts"
+import { memoryStore, type Store, withLimits } from "./log-harness.ts"
 import { writeCheckpoint } from "../../contract/metadata-store-rows.ts"
 import {
   appendEffects,
@@ -27,17 +27,6 @@ import {
 
 const timedOut = (operation: string): MetadataError =>
   new MetadataError({ reason: "TimedOut", outcome: "indefinite", operation, cause: "slow" })
-
-/** Bounds made small for the test's time. */
-const withLimits = (small: Partial<Record<keyof typeof limits, number>>) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const before = { ...limits }
-      Object.assign(limits, small)
-      return before
-    }),
-    (before) => Effect.sync(() => Object.assign(limits, before))
-  )
 
 interface Slow {
   readonly store: Store
@@ -414,6 +403,24 @@ describe("a window", () => {
       yield* agent.materializer.turn
       assert.equal(fold.seq, seq)
       assert.equal(yield* assertAllFound(store, fold), 100)
+    })
+  )
+
+  it.effect("is tried again soon while memory is full: segments wait for it", () =>
+    Effect.gen(function* () {
+      const store = yield* memoryStore
+      const fold = yield* logOf(store, 10, 10)
+      let attempts = 0
+      const away: Store = {
+        ...store,
+        writeIndexPages: () => Effect.suspend(() => ((attempts += 1), Effect.fail(timedOut("writeIndexPages"))))
+      }
+      const agent = sequencerWith(away, fold, { residentRunsMax: 50 })
+      const fiber = yield* Effect.forkChild(agent.materializer.run, { startImmediately: true })
+      yield* TestClock.adjust(limits.materializeBackoffFullMs * 100)
+      yield* Fiber.interrupt(fiber)
+      assert.isAtLeast(attempts, 100)
+      assert.isAtMost(attempts, 120)
     })
   )
 })

@@ -13,7 +13,7 @@ import { SegmentGate } from "#core/log/segment-gate.ts"
 import { limits } from "#core/model/limits.ts"
 import { MetadataError } from "#core/ports/metadata-store.ts"
 import { batchOf, commitOf, createTopicOf, foldWithTopic, idOf, runOf, settle } from "./log-builders.ts"
-import { agentOf, inTime, type LogAgent, makeWorld, nowMs, setClock, type Store } from "./log-harness.ts"
+import { agentOf, inTime, type LogAgent, makeWorld, nowMs, setClock, type Store, withLimits } from "./log-harness.ts"
 
 const BOUND = 20
 const OPTIONS = {
@@ -112,6 +112,31 @@ describe("segments", () => {
       yield* inTime(Effect.sleep(3_000))
       assert.isAtMost(residentRuns(first), BOUND)
       assert.equal(digest(first.log.fold as Fold), digest(second.log.fold as Fold))
+    })
+  )
+
+  it.effect("that are more than may wait do not hold up what makes room for them", () =>
+    Effect.gen(function* () {
+      yield* withLimits({ commandsQueued: 3 })
+      const { state, first, second } = yield* withoutPages
+      for (let n = 1; n <= BOUND + 1; n += 1) yield* inTime(commit(n % 2 === 0 ? first : second, n))
+      const numbers = Array.from({ length: 10 }, (_, index) => index)
+      const producing = yield* Effect.forkChild(
+        Effect.forEach(
+          numbers,
+          (n) => Effect.all([commit(first, 1_000 + n), commit(second, 2_000 + n)], { concurrency: 2 }),
+          {
+            concurrency: "unbounded"
+          }
+        )
+      )
+      yield* inTime(Effect.sleep(5_000))
+      assert.equal(residentRuns(first), BOUND + 1)
+      state.isClosed = false
+      const openedMs = yield* nowMs
+      const offsets = (yield* inTime(Fiber.join(producing))).flat()
+      assert.equal(new Set(offsets).size, 20)
+      assert.isBelow((yield* nowMs) - openedMs, 8_000)
     })
   )
 
