@@ -45,7 +45,7 @@ export class SegmentGate {
         const forMs = failure.failed(nowMs)
         const facts = { shard, residentRuns, residentRunsRefuse: this.residentRunsRefuse, forMs }
         if (forMs !== undefined) {
-          yield* Effect.logError(
+          yield* Effect.logWarning(
             "segments wait or are refused: index pages cannot be written, and memory is full of runs",
             facts
           )

@@ -152,7 +152,7 @@ describe("segments", () => {
         assert.equal(residentRuns(first), BOUND + 1)
         assert.equal(yield* inTime(commit(first, 3)), 2, "one that is committed gets its first answer")
         assert.deepEqual(lines, [
-          "Error: segments wait or are refused: index pages cannot be written, and memory is full of runs"
+          "Warn: segments wait or are refused: index pages cannot be written, and memory is full of runs"
         ])
         state.isClosed = false
         assert.equal(yield* inTime(commit(first, 501)), BOUND + 1)
