@@ -333,7 +333,7 @@ export const limits = {
    * KiB for each partition that has any, and their segments.
    */
   residentRunsMax: 400_000,
-  /** Above it, because index pages cannot be written, the sequencer refuses segments; and how often it looks, to say so. */
+  /** Above it, because index pages cannot be written, the sequencer keeps segments back; and how often it looks, to say so. */
   residentRunsRefuse: 800_000,
   segmentGateLookMs: 250,
   /** How often the sequencer looks whether there is something to materialize; and its longest pause after failures. */

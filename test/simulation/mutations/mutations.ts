@@ -441,13 +441,8 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     edits: [
       {
         file: "core/log/materializer.ts",
-        find: '      yield* guarded("writeIndexPages", state.store.writeIndexPages(batch))',
+        find: '  yield* guarded("writeIndexPages", state.store.writeIndexPages(batch))',
         replace: ""
-      },
-      {
-        file: "core/log/materializer.ts",
-        find: "  if (batch.length > 0) yield* guarded",
-        replace: "  if (batch.length > 1_000) yield* guarded"
       }
     ],
     scenario: "calm",
