@@ -32,7 +32,7 @@ export const instrument = (inner: Store): InstrumentedMetadata => {
       now: counted("now", inner.now),
       tail: (shard) => counted("tail", inner.tail(shard)),
       trim: (options) => counted("trim", inner.trim(options)),
-      writeCheckpoint: (checkpoint) => counted("write-checkpoint", inner.writeCheckpoint(checkpoint)),
+      writeCheckpointChunk: (chunk) => counted("write-checkpoint-chunk", inner.writeCheckpointChunk(chunk)),
       checkpoints: (shard) => counted("checkpoints", inner.checkpoints(shard)),
       readCheckpointChunk: (options) => counted("read-checkpoint-chunk", inner.readCheckpointChunk(options)),
       deleteCheckpoints: (options) => counted("delete-checkpoints", inner.deleteCheckpoints(options)),

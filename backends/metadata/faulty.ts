@@ -53,7 +53,7 @@ export const make = (store: Store, plan: FaultPlan): Store => {
     now: through("now", store.now),
     tail: (shard) => through("tail", store.tail(shard)),
     trim: (options) => through("trim", store.trim(options)),
-    writeCheckpoint: (checkpoint) => through("writeCheckpoint", store.writeCheckpoint(checkpoint)),
+    writeCheckpointChunk: (chunk) => through("writeCheckpointChunk", store.writeCheckpointChunk(chunk)),
     checkpoints: (shard) => through("checkpoints", store.checkpoints(shard)),
     readCheckpointChunk: (options) => through("readCheckpointChunk", store.readCheckpointChunk(options)),
     deleteCheckpoints: (options) => through("deleteCheckpoints", store.deleteCheckpoints(options)),

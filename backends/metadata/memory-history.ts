@@ -1,12 +1,21 @@
 /** What the metadata store in memory (memory.ts) keeps of the log's past: checkpoints, index pages, notes of shards. */
-import { type CheckpointInfo, type IndexPage, type IndexPageQuery, type ShardNote } from "#core/ports/metadata-store.ts"
+import {
+  type CheckpointChunk,
+  type CheckpointInfo,
+  type DeleteCheckpoints,
+  type IndexPage,
+  type IndexPageQuery,
+  type ShardNote
+} from "#core/ports/metadata-store.ts"
 import { limits } from "#core/model/limits.ts"
-import { assertCheckpoint, assertNote, assertPages } from "./store-check.ts"
+import { assertChunk, assertNote, assertPages } from "./store-check.ts"
 
 interface Chunk {
   readonly count: number
   readonly bytes: Uint8Array
 }
+
+const isComplete = (chunks: ReadonlyMap<number, Chunk>): boolean => chunks.size === chunks.get(0)?.count
 
 const ownBytes = (bytes: Uint8Array): Uint8Array => Uint8Array.prototype.slice.call(bytes)
 
@@ -17,24 +26,19 @@ export class MemoryHistory {
   private readonly pages = new Map<string, Array<IndexPage>>()
   private readonly notes = new Map<number, ShardNote>()
 
-  writeCheckpoint(checkpoint: {
-    readonly shard: number
-    readonly seq: number
-    readonly chunks: ReadonlyArray<Uint8Array>
-  }): void {
-    assertCheckpoint(checkpoint)
-    const ofShard = this.chunks.get(checkpoint.shard) ?? new Map<number, Map<number, Chunk>>()
-    this.chunks.set(checkpoint.shard, ofShard)
-    const ofSeq = ofShard.get(checkpoint.seq) ?? new Map<number, Chunk>()
-    ofShard.set(checkpoint.seq, ofSeq)
-    for (const [index, bytes] of checkpoint.chunks.entries()) {
-      if (!ofSeq.has(index)) ofSeq.set(index, { count: checkpoint.chunks.length, bytes: ownBytes(bytes) })
-    }
+  writeCheckpointChunk(written: CheckpointChunk): void {
+    assertChunk(written)
+    const { shard, seq, chunk, chunkCount, body } = written
+    const ofShard = this.chunks.get(shard) ?? new Map<number, Map<number, Chunk>>()
+    this.chunks.set(shard, ofShard)
+    const ofSeq = ofShard.get(seq) ?? new Map<number, Chunk>()
+    ofShard.set(seq, ofSeq)
+    if (!ofSeq.has(chunk)) ofSeq.set(chunk, { count: chunkCount, bytes: ownBytes(body) })
   }
 
   checkpoints(shard: number): ReadonlyArray<CheckpointInfo> {
     return [...(this.chunks.get(shard) ?? [])]
-      .filter(([, chunks]) => chunks.size === chunks.get(0)?.count)
+      .filter(([, chunks]) => isComplete(chunks))
       .map(([seq, chunks]) => ({
         seq,
         chunkCount: chunks.size,
@@ -52,9 +56,21 @@ export class MemoryHistory {
     return found === undefined ? undefined : ownBytes(found.bytes)
   }
 
-  deleteCheckpoints({ shard, before }: { readonly shard: number; readonly before: number }): void {
-    const ofShard = this.chunks.get(shard)
-    for (const seq of ofShard?.keys() ?? []) if (seq < before) ofShard!.delete(seq)
+  deleteCheckpoints({ shard, before, which, except }: DeleteCheckpoints): number {
+    const ofShard = this.chunks.get(shard) ?? new Map<number, Map<number, Chunk>>()
+    const meant = [...ofShard]
+      .filter(([seq, chunks]) => seq < before && seq !== except && (which === "all" || !isComplete(chunks)))
+      .sort(([left], [right]) => left - right)
+    let deleted = 0
+    for (const [seq, chunks] of meant) {
+      for (const chunk of [...chunks.keys()].sort((left, right) => left - right)) {
+        if (deleted === limits.checkpointChunksPerDelete) return deleted
+        chunks.delete(chunk)
+        deleted += 1
+      }
+      ofShard.delete(seq)
+    }
+    return deleted
   }
 
   writeIndexPages(pages: ReadonlyArray<IndexPage>): void {

@@ -52,7 +52,7 @@ export const make: Effect.Effect<MetadataStore["Service"]> = Effect.sync(() => {
     now: Clock.currentTimeMillis,
     tail: (shard) => Effect.sync(() => tailOf(tables, shard)),
     trim: (options) => Effect.sync(() => trim(tables, options)),
-    writeCheckpoint: (checkpoint) => Effect.sync(() => history.writeCheckpoint(checkpoint)),
+    writeCheckpointChunk: (chunk) => Effect.sync(() => history.writeCheckpointChunk(chunk)),
     checkpoints: (shard) => Effect.sync(() => history.checkpoints(shard)),
     readCheckpointChunk: (options) => Effect.sync(() => history.readCheckpointChunk(options)),
     deleteCheckpoints: (options) => Effect.sync(() => history.deleteCheckpoints(options)),

@@ -15,13 +15,13 @@ import {
 import { type Answer } from "./postgres-connection.ts"
 import { checked, type PostgresDatabase, rowsOf, type Run } from "./postgres-database.ts"
 import { historyStatements } from "./postgres-statements.ts"
-import { assertCheckpoint, assertNote, assertPages } from "./store-check.ts"
+import { assertChunk, assertNote, assertPages } from "./store-check.ts"
 
 type Store = MetadataStore["Service"]
 
 type History = Pick<
   Store,
-  | "writeCheckpoint"
+  | "writeCheckpointChunk"
   | "checkpoints"
   | "readCheckpointChunk"
   | "deleteCheckpoints"
@@ -33,18 +33,12 @@ type History = Pick<
 >
 
 export const historyOf = (database: PostgresDatabase): History => ({
-  writeCheckpoint: (checkpoint) =>
+  writeCheckpointChunk: (written) =>
     checked(
-      () => assertCheckpoint(checkpoint),
-      database.call({ operation: "writeCheckpoint", kind: "write" }, async (run) => {
-        const { shard, seq, chunks } = checkpoint
-        // A large one may take several calls over a slow network: each goes on where the last one ended.
-        const { rows } = await run(historyStatements.checkpointChunks, shard, seq)
-        const there = new Set(rows.map((row) => row["chunk"]))
-        for (const [chunk, body] of chunks.entries()) {
-          if (there.has(chunk)) continue
-          await run(historyStatements.writeCheckpointChunk, shard, seq, chunk, chunks.length, body.length, body)
-        }
+      () => assertChunk(written),
+      database.call({ operation: "writeCheckpointChunk", kind: "write" }, async (run) => {
+        const { shard, seq, chunk, chunkCount, body } = written
+        await run(historyStatements.writeCheckpointChunk, shard, seq, chunk, chunkCount, body.length, body)
       })
     ),
   checkpoints: (shard) =>
@@ -58,10 +52,14 @@ export const historyOf = (database: PostgresDatabase): History => ({
       )
       return found[0]?.body
     }),
-  deleteCheckpoints: ({ shard, before }) =>
+  deleteCheckpoints: ({ shard, before, which, except }) =>
     database.call({ operation: "deleteCheckpoints", kind: "write" }, async (run) => {
-      const most = limits.postgresChunksPerDelete
-      while ((await run(historyStatements.deleteCheckpointChunks, shard, before, most)).count === most);
+      const most = limits.checkpointChunksPerDelete
+      const deleted =
+        which === "all"
+          ? run(historyStatements.deleteCheckpointChunks, shard, before, except ?? 0, most)
+          : run(historyStatements.deleteIncompleteChunks, shard, before, except ?? 0, most)
+      return (await deleted).count
     }),
   ...pagesOf(database),
   noteShard: (note) =>

@@ -68,10 +68,6 @@ export const logStatements = {
 }
 
 export const historyStatements = {
-  checkpointChunks: read(
-    "checkpoint-chunks",
-    "SELECT chunk FROM checkpoints WHERE shard = $1::INT4 AND seq = $2::INT8"
-  ),
   writeCheckpointChunk: write(
     "write-checkpoint-chunk",
     `INSERT INTO checkpoints (shard, seq, chunk, chunk_count, size, body)
@@ -89,7 +85,17 @@ export const historyStatements = {
   deleteCheckpointChunks: write(
     "delete-checkpoint-chunks",
     `DELETE FROM checkpoints WHERE shard = $1::INT4 AND (seq, chunk) IN
-       (SELECT seq, chunk FROM checkpoints WHERE shard = $1::INT4 AND seq < $2::INT8 ORDER BY seq, chunk LIMIT $3::INT8)`
+       (SELECT seq, chunk FROM checkpoints WHERE shard = $1::INT4 AND seq < $2::INT8 AND seq <> $3::INT8
+        ORDER BY seq, chunk LIMIT $4::INT8)`
+  ),
+  // One look decides what is incomplete and what is deleted: what came after it stays.
+  deleteIncompleteChunks: write(
+    "delete-incomplete-chunks",
+    `DELETE FROM checkpoints WHERE shard = $1::INT4 AND (seq, chunk) IN
+       (SELECT seq, chunk FROM checkpoints WHERE shard = $1::INT4 AND seq < $2::INT8 AND seq <> $3::INT8 AND seq IN
+          (SELECT seq FROM checkpoints WHERE shard = $1::INT4 GROUP BY seq
+           HAVING count(*) <> coalesce(max(CASE WHEN chunk = 0 THEN chunk_count END), 0))
+        ORDER BY seq, chunk LIMIT $4::INT8)`
   ),
   writeIndexPages: write(
     "write-index-pages",

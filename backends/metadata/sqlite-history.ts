@@ -18,7 +18,7 @@ type HistoryOperations = Pick<
   | "writeCheckpointChunk"
   | "checkpoints"
   | "readCheckpointChunk"
-  | "deleteCheckpointChunks"
+  | "deleteCheckpoints"
   | "writeIndexPages"
   | "findIndexPage"
   | "deleteIndexPages"
@@ -50,7 +50,15 @@ export const prepareHistory = (database: DatabaseSync) => {
     readCheckpointChunk: statement("SELECT body FROM checkpoints WHERE shard = ? AND seq = ? AND chunk = ?"),
     deleteCheckpointChunks: statement(
       `DELETE FROM checkpoints WHERE rowid IN
-         (SELECT rowid FROM checkpoints WHERE shard = ? AND seq < ? ORDER BY seq, chunk LIMIT ?)`
+         (SELECT rowid FROM checkpoints WHERE shard = ? AND seq < ? AND seq <> ?
+          ORDER BY seq, chunk LIMIT ${limits.checkpointChunksPerDelete})`
+    ),
+    deleteIncompleteChunks: statement(
+      `DELETE FROM checkpoints WHERE rowid IN
+         (SELECT rowid FROM checkpoints WHERE shard = ?1 AND seq < ?2 AND seq <> ?3 AND seq IN
+            (SELECT seq FROM checkpoints WHERE shard = ?1 GROUP BY seq
+             HAVING count(*) IS NOT max(CASE WHEN chunk = 0 THEN chunk_count END))
+          ORDER BY seq, chunk LIMIT ${limits.checkpointChunksPerDelete})`
     ),
     writeIndexPage: statement(
       `INSERT INTO index_pages (topic_id, partition, base_offset, next_offset, max_timestamp_ms, page)
@@ -95,8 +103,10 @@ export const historyOperations = (database: DatabaseSync, statements: HistorySta
     statements.checkpoints.all(shard).map((row) => ({ ...row })) as unknown as Array<CheckpointInfo>,
   readCheckpointChunk: ({ shard, seq, chunk }) =>
     statements.readCheckpointChunk.get(shard, seq, chunk)?.["body"] as Uint8Array | undefined,
-  deleteCheckpointChunks: ({ shard, before, limit }) =>
-    Number(statements.deleteCheckpointChunks.run(shard, before, limit).changes),
+  deleteCheckpoints: ({ shard, before, which, except }) => {
+    const some = which === "all" ? statements.deleteCheckpointChunks : statements.deleteIncompleteChunks
+    return Number(some.run(shard, before, except ?? 0).changes)
+  },
   writeIndexPages: ({ pages }) =>
     inTransaction(database, () => {
       for (const { topicId, partition, baseOffset, nextOffset, maxTimestampMs, page } of pages) {

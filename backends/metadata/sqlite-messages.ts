@@ -2,7 +2,9 @@
 import type {
   AgentRecord,
   AgentRegistration,
+  CheckpointChunk,
   CheckpointInfo,
+  DeleteCheckpoints,
   IndexPage,
   IndexPageQuery,
   LogRow,
@@ -27,14 +29,6 @@ export interface FileIdentity {
   readonly inode: bigint
 }
 
-export interface CheckpointChunk {
-  readonly shard: number
-  readonly seq: number
-  readonly chunk: number
-  readonly chunkCount: number
-  readonly body: Uint8Array
-}
-
 export interface Operations {
   readonly append: (row: LogRow) => "appended" | "taken"
   readonly read: (options: { readonly shard: number; readonly after: number; readonly limit: number }) => Array<LogRow>
@@ -48,12 +42,7 @@ export interface Operations {
     readonly seq: number
     readonly chunk: number
   }) => Uint8Array | undefined
-  /** Deletes some; answers with how many. */
-  readonly deleteCheckpointChunks: (options: {
-    readonly shard: number
-    readonly before: number
-    readonly limit: number
-  }) => number
+  readonly deleteCheckpoints: (options: DeleteCheckpoints) => number
   readonly writeIndexPages: (options: { readonly pages: ReadonlyArray<IndexPage> }) => null
   readonly findIndexPage: (options: {
     readonly topicId: Uuid

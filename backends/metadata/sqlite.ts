@@ -11,9 +11,14 @@
 import { Worker } from "node:worker_threads"
 import { Deferred, Effect, Exit, Layer, type Scope } from "effect"
 import { limits } from "#core/model/limits.ts"
-import { type IndexPage, type LogRow, MetadataError, MetadataStore } from "#core/ports/metadata-store.ts"
 import {
   type CheckpointChunk,
+  type IndexPage,
+  type LogRow,
+  MetadataError,
+  MetadataStore
+} from "#core/ports/metadata-store.ts"
+import {
   type Failure,
   type FileIdentity,
   type FromWorker,
@@ -26,7 +31,7 @@ import {
   type ToWorker
 } from "./sqlite-messages.ts"
 import { watchThread } from "../running-threads.ts"
-import { assertAgent, assertCheckpoint, assertListLimit, assertNote, assertPages, assertRow } from "./store-check.ts"
+import { assertAgent, assertChunk, assertListLimit, assertNote, assertPages, assertRow } from "./store-check.ts"
 
 export interface SqliteStoreOptions extends SqliteOptions {
   /** Where the thread's program is; a bundle gives its own. */
@@ -85,7 +90,7 @@ const storeOf = (connection: SqliteConnection): MetadataStore["Service"] =>
 type History = Pick<
   MetadataStore["Service"],
   | "trim"
-  | "writeCheckpoint"
+  | "writeCheckpointChunk"
   | "checkpoints"
   | "readCheckpointChunk"
   | "deleteCheckpoints"
@@ -98,14 +103,14 @@ type History = Pick<
 
 const historyOf = (connection: SqliteConnection): History => ({
   trim: (options) => connection.call("trim", options),
-  writeCheckpoint: (checkpoint) =>
+  writeCheckpointChunk: (chunk) =>
     Effect.suspend(() => {
-      assertCheckpoint(checkpoint)
-      return writeChunks(connection, checkpoint)
+      assertChunk(chunk)
+      return Effect.asVoid(connection.call("writeCheckpointChunk", chunk))
     }),
   checkpoints: (shard) => connection.call("checkpoints", { shard }),
   readCheckpointChunk: (options) => connection.call("readCheckpointChunk", options),
-  deleteCheckpoints: (options) => deleteChunks(connection, options),
+  deleteCheckpoints: (options) => connection.call("deleteCheckpoints", options),
   writeIndexPages: (pages) =>
     Effect.suspend(() => {
       assertPages(pages)
@@ -120,40 +125,6 @@ const historyOf = (connection: SqliteConnection): History => ({
     }),
   shardNotes: connection.call("shardNotes", null)
 })
-
-/** One chunk after the other, each committed by itself: appends go between them. */
-const writeChunks = Effect.fnUntraced(
-  function* (
-    connection: SqliteConnection,
-    { shard, seq, chunks }: Parameters<MetadataStore["Service"]["writeCheckpoint"]>[0]
-  ) {
-    for (const [chunk, body] of chunks.entries()) {
-      const written = connection.call("writeCheckpointChunk", { shard, seq, chunk, chunkCount: chunks.length, body })
-      yield* chunk === 0 ? written : Effect.mapError(written, afterOthers)
-    }
-  },
-  (parts) => inTime("writeCheckpoint", parts)
-)
-
-const deleteChunks = Effect.fnUntraced(
-  function* (connection: SqliteConnection, options: Parameters<MetadataStore["Service"]["deleteCheckpoints"]>[0]) {
-    const some = connection.call("deleteCheckpointChunks", { ...options, limit: limits.sqliteChunksPerDelete })
-    let deleted = yield* some
-    while (deleted === limits.sqliteChunksPerDelete) deleted = yield* Effect.mapError(some, afterOthers)
-  },
-  (parts) => inTime("deleteCheckpoints", parts)
-)
-
-/** A part that did nothing fails a call whose earlier parts were done. */
-const afterOthers = ({ reason, operation, cause }: MetadataError): MetadataError =>
-  new MetadataError({ reason, outcome: "indefinite", operation, cause })
-
-/** A call of several parts has no more time than one of one. */
-const inTime = <A>(operation: string, parts: Effect.Effect<A, MetadataError>): Effect.Effect<A, MetadataError> =>
-  Effect.timeoutOrElse(parts, {
-    duration: limits.metadataTimeoutMs,
-    orElse: () => Effect.fail(timedOut(operation, "indefinite"))
-  })
 
 interface Pending {
   readonly operation: Operation

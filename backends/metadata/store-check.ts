@@ -5,7 +5,13 @@
 import { assert, assertCount } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { isUuid } from "#core/model/uuid.ts"
-import { type AgentRegistration, type IndexPage, type LogRow, type ShardNote } from "#core/ports/metadata-store.ts"
+import {
+  type AgentRegistration,
+  type CheckpointChunk,
+  type IndexPage,
+  type LogRow,
+  type ShardNote
+} from "#core/ports/metadata-store.ts"
 
 const PORT_MAX = 65_535
 
@@ -30,21 +36,14 @@ export const assertAgent = (agent: AgentRegistration): void => {
   assert(agent.peerPort <= PORT_MAX, `peerPort must be 0 to ${PORT_MAX}, got ${agent.peerPort}`)
 }
 
-export const assertCheckpoint = ({
-  shard,
-  seq,
-  chunks
-}: {
-  readonly shard: number
-  readonly seq: number
-  readonly chunks: ReadonlyArray<Uint8Array>
-}): void => {
+export const assertChunk = ({ shard, seq, chunk, chunkCount, body }: CheckpointChunk): void => {
   assertCount(shard, "shard")
   assert(Number.isSafeInteger(seq) && seq >= 1, `a checkpoint's seq begins at 1, got ${seq}`)
-  assert(chunks.length >= 1 && chunks.length <= limits.checkpointChunksMax, `${chunks.length} chunks of a checkpoint`)
-  for (const { length } of chunks) {
-    assert(length >= 1 && length <= limits.checkpointChunkBytesMax, `a chunk of a checkpoint has ${length} bytes`)
-  }
+  assertCount(chunk, "chunk")
+  assert(chunkCount >= 1 && chunkCount <= limits.checkpointChunksMax, `${chunkCount} chunks of a checkpoint`)
+  assert(chunk < chunkCount, `chunk ${chunk} of ${chunkCount}`)
+  const { length } = body
+  assert(length >= 1 && length <= limits.checkpointChunkBytesMax, `a chunk of a checkpoint has ${length} bytes`)
 }
 
 export const assertPages = (pages: ReadonlyArray<IndexPage>): void => {

@@ -2,13 +2,15 @@
  * Commands that wait at the sequencer to be judged, in the order in which they came.
  *
  * Invariant: every submission is answered once, by the sequencer or at the end, unless whoever asked has gone
- * (`withdraw`). At most limits.commandsQueued wait; more are refused.
+ * (`withdraw`). At most limits.commandsQueued wait; more are refused. Segments wait apart from the others, as many again, while
+ * the gate is closed (segment-gate.ts).
  */
 import { limits } from "#core/model/limits.ts"
 import { type Command } from "./command.ts"
 import { commandBytesMax, entryBytesMaxOf } from "./command-check.ts"
 import { type CommitLogError } from "./commit-log.ts"
 import { type Answer } from "./judge.ts"
+import { type SegmentGate } from "./segment-gate.ts"
 
 export type Outcome =
   /** Settled, by the entry of this seq. */
@@ -50,21 +52,31 @@ export class Submission {
 }
 
 export class CommandQueue {
+  private readonly gate: Pick<SegmentGate, "isClosed" | "admits">
   private queued: Array<Submission> = []
+  /** Segments that the gate keeps back: they came before those that are queued. */
+  private held: Array<Submission> = []
+
+  constructor(gate: Pick<SegmentGate, "isClosed" | "admits">) {
+    this.gate = gate
+  }
 
   get size(): number {
-    return this.queued.length
+    return this.queued.length + this.held.length
   }
 
   /** False where there is no room: the submission is not taken. */
   offer(submission: Submission): boolean {
-    if (this.queued.length >= limits.commandsQueued) return false
-    this.queued.push(submission)
+    if (this.gate.isClosed) this.keepBack()
+    const line = this.gate.admits(submission.command) ? this.queued : this.held
+    if (line.length >= limits.commandsQueued) return false
+    line.push(submission)
     return true
   }
 
   /** The next for one entry, at least one unless nobody waits; they leave the queue. */
   take(): ReadonlyArray<Submission> {
+    this.passGate()
     const taken: Array<Submission> = []
     let bytes = 0
     let count = 0
@@ -82,8 +94,29 @@ export class CommandQueue {
     return taken
   }
 
+  /** What came later never passes what came before, but for what is no segment. */
+  private passGate(): void {
+    if (this.gate.isClosed) {
+      this.keepBack()
+      // Whoever gave up has withdrawn it.
+      this.held = this.held.filter(({ isOver }) => !isOver)
+    } else if (this.held.length > 0) {
+      this.queued = [...this.held, ...this.queued]
+      this.held = []
+    }
+  }
+
+  /** Segments that were queued before the gate closed. */
+  private keepBack(): void {
+    const kept = this.queued.filter(({ command }) => !this.gate.admits(command))
+    if (kept.length === 0) return
+    this.queued = this.queued.filter(({ command }) => this.gate.admits(command))
+    for (const submission of kept) this.held.push(submission)
+  }
+
   endAll(outcome: Outcome): void {
-    const ended = this.queued
+    const ended = [...this.held, ...this.queued]
+    this.held = []
     this.queued = []
     for (const submission of ended) submission.end(outcome)
   }

@@ -58,8 +58,8 @@ export const readCheckpoint = Effect.fnUntraced(function* (
   return "damaged"
 })
 
-/** In slices, so that an agent that serves clients goes on meanwhile. */
-const problemOf = Effect.fnUntraced(function* (
+/** Why no agent would take it. In slices, so that an agent that serves clients goes on meanwhile. */
+export const problemOf = Effect.fnUntraced(function* (
   chunks: ReadonlyArray<Uint8Array>,
   expected: { readonly shard: number; readonly seq: number }
 ) {

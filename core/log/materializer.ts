@@ -9,17 +9,22 @@
  * Invariants:
  * - `materialized` is asked for only after all pages of the window are in the database. Folds drop the runs when they fold
  *   that entry, so a record is in memory or in a page at every seq.
- * - A checkpoint counts once it was read back whole, and an agent that starts would take it. Of two that count the older one's seq bounds trimming, so that one of
- *   them may be lost.
+ * - A checkpoint counts once it was read back whole, and an agent that starts would take it. Of two that count the older
+ *   one's seq bounds trimming, so that one of them may be lost.
+ * - However slow or broken the way to the database is, what got through is not done again: a window goes on behind the pages
+ *   that were written, and a checkpoint, once encoded, is the one that is written until it is there. So nothing is left over
+ *   that grows with failures; incomplete checkpoints of others are deleted.
  * - The log keeps what anyone may need: rows after the older checkpoint, the newest limits.logRowsKept, and the entries of
  *   all remembered segments (their answers are read from them).
  * - Every step is idempotent and can be cut off anywhere, or be done by one who only believes to sequence: what it knows
  *   is older, so it deletes less than it might.
  */
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import { limits } from "#core/model/limits.ts"
+import { type Uuid } from "#core/model/uuid.ts"
 import {
   type CheckpointInfo,
+  type DeleteCheckpoints,
   type IndexPage,
   type MetadataError,
   type MetadataStore
@@ -30,7 +35,7 @@ import { type MarkMaterialized, type MarkMaterializedAnswer } from "./command.ts
 import { type CommitLogError } from "./commit-log.ts"
 import { type Fold, type TopicLog } from "./fold.ts"
 import { encodeIndexPage } from "./index-page.ts"
-import { readCheckpoint } from "./load-checkpoint.ts"
+import { problemOf, readCheckpoint } from "./load-checkpoint.ts"
 import { guarded } from "./store-call.ts"
 import { type PartitionLog } from "./partition-log.ts"
 
@@ -69,13 +74,15 @@ export const makeMaterializer = (parts: MaterializerParts): Materializer => {
     ...parts,
     options: { ...DEFAULTS, ...parts.options },
     window: undefined,
+    progress: undefined,
+    writing: undefined,
     newestSeq: undefined,
     failedSeq: 0,
     isTidy: false,
     soundSeqs: new Set(),
     trimmedSeq: 0
   }
-  return { run: Effect.suspend(() => runForever(state)), turn: Effect.suspend(() => turn(state)) }
+  return { run: Effect.suspend(() => runFromNow(state)), turn: Effect.suspend(() => turn(state)) }
 }
 
 const DEFAULTS: Required<Omit<MaterializerOptions, "homeRegion">> = {
@@ -92,6 +99,10 @@ interface State extends MaterializerParts {
   readonly options: Required<MaterializerOptions>
   /** The window that is next, and since when this agent knows where it ends. */
   window: { readonly through: number; readonly sinceMs: number } | undefined
+  /** Of the window that was last begun, also by an attempt that was cut off, by another sequencer as well. */
+  progress: Progress | undefined
+  /** The checkpoint that is under way. */
+  writing: CheckpointUnderWay | undefined
   /** Of the newest checkpoint that counts; 0 where there is none, undefined where that is not known yet. */
   newestSeq: number | undefined
   /** Whether nothing was left behind since, here or by whoever sequenced before. */
@@ -101,6 +112,24 @@ interface State extends MaterializerParts {
   /** Checkpoints that were read back whole. */
   readonly soundSeqs: Set<number>
   trimmedSeq: number
+}
+
+/** A checkpoint that is written until it is there, over as many turns as that takes. */
+interface CheckpointUnderWay {
+  readonly checkpoint: FoldCheckpoint
+  /** Chunks that are there; of those, chunks that were read back. */
+  written: number
+  verified: number
+}
+
+/** What others did since this agent sequenced last is not known; and what is under way is large: it is not kept meanwhile. */
+const runFromNow = (state: State): Effect.Effect<never> => {
+  state.newestSeq = undefined
+  state.isTidy = false
+  const forget = Effect.sync(() => {
+    state.writing = undefined
+  })
+  return Effect.ensuring(runForever(state), forget)
 }
 
 const runForever = Effect.fnUntraced(function* (state: State) {
@@ -114,18 +143,23 @@ const runForever = Effect.fnUntraced(function* (state: State) {
       )
     }
     const pauseMs = state.options.intervalMs * 2 ** Math.min(failures, 20)
-    yield* Effect.sleep(failures === 0 ? pauseMs : Math.min(pauseMs, limits.materializeBackoffMaxMs))
+    yield* Effect.sleep(failures === 0 ? pauseMs : Math.min(pauseMs, pauseMsMax(state)))
   }
 })
+
+/** Where segments are refused, or soon will be, clients wait for it. */
+const pauseMsMax = ({ fold, options }: State): number =>
+  fold().residentRuns < options.residentRunsMax ? limits.materializeBackoffMaxMs : limits.materializeBackoffFullMs
 
 const turn = Effect.fnUntraced(function* (state: State) {
   const through = yield* dueWindow(state)
   if (through !== undefined) yield* materialize(state, through)
   if (state.fold().materializedAtSeq === 0) return
-  yield* checkpointIfDue(state)
-  if (state.isTidy) return
-  yield* tidy(state)
+  const checkpointed = yield* Effect.result(checkpointIfDue(state))
+  if (Result.isFailure(checkpointed)) state.isTidy = false
+  if (!state.isTidy) yield* tidy(state)
   state.isTidy = true
+  if (Result.isFailure(checkpointed)) return yield* Effect.fail(checkpointed.failure)
 })
 
 /** Where the window ends that is to be materialized now; undefined where none is. */
@@ -133,21 +167,23 @@ const dueWindow = Effect.fnUntraced(function* (state: State) {
   const { options } = state
   const { seq, materializedAtSeq, residentRuns } = state.fold()
   const through = Math.max(materializedAtSeq, 1)
-  if (seq <= through) return undefined
+  if (seq < through) return undefined
+  // Also where nothing came after the window: nothing will, while segments are refused.
+  if (residentRuns >= options.residentRunsMax) return through
+  if (seq === through) return undefined
   const nowMs = yield* monotonicMs
   if (state.window?.through !== through) state.window = { through, sinceMs: nowMs }
   const isKept = seq - through < options.keepEntries || nowMs - state.window.sinceMs < options.keepMs
-  return isKept && residentRuns < options.residentRunsMax ? undefined : through
+  return isKept ? undefined : through
 })
 
 const materialize = Effect.fnUntraced(function* (state: State, through: number) {
-  const after = state.fold().materializedSeq
-  const written = yield* writePages(state, { after, through })
-  if (written === "overtaken") return
-  if ((yield* deletePages(state, { after, through })) === "overtaken") return
+  const progress = progressOf(state, { after: state.fold().materializedSeq, through })
+  if ((yield* writePages(state, progress)) === "overtaken") return
+  if ((yield* deletePages(state, progress)) === "overtaken") return
   const { result } = yield* state.submit({ kind: "materialized", throughSeq: through })
   yield* Effect.logDebug("runs went to index pages").pipe(
-    Effect.annotateLogs({ shard: state.shard, through, pages: written, result })
+    Effect.annotateLogs({ shard: state.shard, through, pages: progress.pages, result })
   )
 })
 
@@ -157,70 +193,132 @@ interface Window {
   readonly through: number
 }
 
+/**
+ * How far a window has got. What was in the database once stays there, whoever sequences meanwhile: as long as the window is
+ * not over, its runs and their order are the same.
+ */
+interface Progress extends Window {
+  /** The first run that may not be in a page yet; undefined where there is none in any. */
+  next: RunPlace | undefined
+  pages: number
+  /** Topics whose pages are gone. */
+  readonly cleared: Set<Uuid>
+}
+
+interface RunPlace {
+  readonly topicName: string
+  readonly partition: number
+  readonly first: number
+}
+
+const progressOf = (state: State, { after, through }: Window): Progress => {
+  const known = state.progress
+  if (known !== undefined && known.after === after && known.through === through) return known
+  const begun: Progress = { after, through, next: undefined, pages: 0, cleared: new Set() }
+  state.progress = begun
+  return begun
+}
+
 /** Whether another agent's entry has ended this window: its runs have left memory. */
 const isOvertaken = (state: State, window: Window): boolean => state.fold().materializedSeq !== window.after
 
-/** All pages of the window; how many. */
-const writePages = Effect.fnUntraced(function* (state: State, window: Window) {
-  let written = 0
+/** All pages of the window that are not written yet. */
+const writePages = Effect.fnUntraced(function* (state: State, progress: Progress) {
   let batch: Array<IndexPage> = []
   let bytes = 0
-  for (const { topic, partition } of partitionsOf(state.fold())) {
-    for (let first = 0; ;) {
+  for (const { topic, partition, from } of partitionsFrom(state.fold(), progress.next)) {
+    for (let first = from; ;) {
       // After every await: what was looked at before may be gone.
-      if (isOvertaken(state, window)) return "overtaken" as const
-      const runCount = isLive(state.fold(), topic) ? partition.countThrough(window.through) : 0
+      if (isOvertaken(state, progress)) return "overtaken" as const
+      const runCount = isLive(state.fold(), topic) ? partition.countThrough(progress.through) : 0
       if (first >= runCount) break
       const runs = { topicId: topic.topicId, partition: partition.partition, runCount }
       const encoded = encodeIndexPage({ ...runs, run: (index) => partition.run(index) }, first, state.options.pageRuns)
       first += encoded.runCount
       batch.push(encoded.page)
       bytes += encoded.page.page.length
-      written += 1
       if (batch.length < limits.indexPagesPerWrite && bytes < limits.indexPageBytesPerWrite) continue
-      yield* guarded("writeIndexPages", state.store.writeIndexPages(batch))
+      yield* writeBatch(state, progress, batch)
+      progress.next = { topicName: topic.name, partition: partition.partition, first }
       batch = []
       bytes = 0
     }
   }
-  if (batch.length > 0) yield* guarded("writeIndexPages", state.store.writeIndexPages(batch))
-  return isOvertaken(state, window) ? ("overtaken" as const) : written
+  if (batch.length > 0) yield* writeBatch(state, progress, batch)
+  return isOvertaken(state, progress) ? ("overtaken" as const) : ("written" as const)
+})
+
+const writeBatch = Effect.fnUntraced(function* (state: State, progress: Progress, batch: ReadonlyArray<IndexPage>) {
+  yield* guarded("writeIndexPages", state.store.writeIndexPages(batch))
+  progress.pages += batch.length
 })
 
 const isLive = (fold: Fold, topic: TopicLog): boolean => fold.topicById(topic.topicId) === topic
 
-/** As they are now (the list is replaced, never changed): those that come later have no runs of this window. */
-const partitionsOf = function* (fold: Fold): Iterable<{ readonly topic: TopicLog; readonly partition: PartitionLog }> {
-  for (const topic of fold.topics()) for (const partition of topic.partitions) yield { topic, partition }
+/**
+ * As they are now (the list is replaced, never changed): those that come later have no runs of this window. By name and
+ * number, so that a place in it means the same later.
+ */
+const partitionsFrom = function* (
+  fold: Fold,
+  place: RunPlace | undefined
+): Iterable<{ readonly topic: TopicLog; readonly partition: PartitionLog; readonly from: number }> {
+  for (const topic of fold.topics()) {
+    if (place !== undefined && topic.name < place.topicName) continue
+    const isThere = topic.name === place?.topicName
+    for (const partition of topic.partitions) {
+      if (isThere && partition.partition < place.partition) continue
+      const from = isThere && partition.partition === place.partition ? place.first : 0
+      yield { topic, partition, from }
+    }
+  }
 }
 
 /** Pages of topics that the window's entries deleted. What later windows write of them is not: they are gone. */
-const deletePages = Effect.fnUntraced(function* (state: State, window: Window) {
-  const isOfWindow = (seq: number): boolean => seq > window.after && seq <= window.through
+const deletePages = Effect.fnUntraced(function* (state: State, progress: Progress) {
+  const isOfWindow = (seq: number): boolean => seq > progress.after && seq <= progress.through
   // Of now: the fold goes on while pages are deleted.
   const gone = Array.from(state.fold().deletedTopicIds).filter(([, seq]) => isOfWindow(seq))
   for (const [topicId] of gone) {
+    if (progress.cleared.has(topicId)) continue
     for (let deleted = -1; deleted !== 0;) {
-      if (isOvertaken(state, window)) return "overtaken" as const
+      if (isOvertaken(state, progress)) return "overtaken" as const
       deleted = yield* guarded("deleteIndexPages", state.store.deleteIndexPages(topicId))
     }
+    progress.cleared.add(topicId)
   }
   return "deleted" as const
 })
 
 const checkpointIfDue = Effect.fnUntraced(function* (state: State) {
-  const newestSeq = state.newestSeq ?? (yield* newestSoundSeq(state))
-  state.newestSeq = newestSeq
-  const { seq, materializedAtSeq } = state.fold()
-  const sinceSeq = Math.max(newestSeq, state.failedSeq)
-  if (materializedAtSeq <= newestSeq || seq - sinceSeq < state.options.checkpointEntries) return
-  const checkpoint = yield* encode(state)
-  yield* guarded("writeCheckpoint", state.store.writeCheckpoint({ shard: state.shard, ...checkpoint }))
-  state.failedSeq = checkpoint.seq
-  if (!(yield* isThere(state, checkpoint))) return
-  state.soundSeqs.add(checkpoint.seq)
-  state.newestSeq = checkpoint.seq
+  if (state.writing === undefined) {
+    const newestSeq = state.newestSeq ?? (yield* newestSoundSeq(state))
+    state.newestSeq = newestSeq
+    const { seq, materializedAtSeq } = state.fold()
+    const sinceSeq = Math.max(newestSeq, state.failedSeq)
+    if (materializedAtSeq <= newestSeq || seq - sinceSeq < state.options.checkpointEntries) return
+    state.writing = { checkpoint: yield* encode(state), written: 0, verified: 0 }
+  }
+  const { writing } = state
+  const { seq } = writing.checkpoint
+  yield* writeChunks(state, writing)
+  const isSound = yield* isThere(state, writing)
+  state.writing = undefined
+  state.failedSeq = seq
   state.isTidy = false
+  if (!isSound) return
+  state.soundSeqs.add(seq)
+  state.newestSeq = seq
+})
+
+/** One after the other, each in its own time: over a slow way that takes long, and others use the database meanwhile. */
+const writeChunks = Effect.fnUntraced(function* ({ shard, store }: State, writing: CheckpointUnderWay) {
+  const { seq, chunks } = writing.checkpoint
+  for (; writing.written < chunks.length; writing.written += 1) {
+    const chunk = writing.written
+    const written = { shard, seq, chunk, chunkCount: chunks.length, body: chunks[chunk]! }
+    yield* guarded("writeCheckpointChunk", store.writeCheckpointChunk(written))
+  }
 })
 
 /** In slices, so that produce and fetch go on meanwhile. */
@@ -234,18 +332,30 @@ const encode = Effect.fnUntraced(function* (state: State) {
 })
 
 /**
- * Reads it back as an agent does that starts from it: another program's chunks may have been there, the database may have
- * kept something else, or what this program writes is not what it would take.
+ * Whether an agent that starts would take it. All is read back: another program's chunks may have been there, the database may
+ * have kept something else, or who tidied up has deleted some. And what this program writes may not be what it would take.
+ * What was read some turns ago and is gone since, the list of those that are complete tells (`tidy`).
  */
-const isThere = Effect.fnUntraced(function* ({ shard, store }: State, { seq, chunks }: FoldCheckpoint) {
-  const read = yield* readCheckpoint(store, shard, { seq, chunkCount: chunks.length })
-  if (typeof read === "string") return false
-  const changed = chunks.findIndex((bytes, chunk) => Buffer.compare(bytes, read.chunks[chunk]!) !== 0)
-  if (changed < 0) return true
-  yield* Effect.logError("a checkpoint does not read back as it was written").pipe(
-    Effect.annotateLogs({ shard, seq, chunk: changed })
-  )
-  return false
+const isThere = Effect.fnUntraced(function* ({ shard, store }: State, writing: CheckpointUnderWay) {
+  const { seq, chunks } = writing.checkpoint
+  for (; writing.verified < chunks.length; writing.verified += 1) {
+    const chunk = writing.verified
+    const read = yield* guarded("readCheckpointChunk", store.readCheckpointChunk({ shard, seq, chunk }))
+    if (read === undefined) return false
+    if (Buffer.compare(chunks[chunk]!, read) === 0) continue
+    yield* Effect.logError("a checkpoint does not read back as it was written").pipe(
+      Effect.annotateLogs({ shard, seq, chunk })
+    )
+    return false
+  }
+  const problem = yield* problemOf(chunks, { shard, seq })
+  if (problem !== undefined) {
+    yield* Effect.logError("a checkpoint is damaged").pipe(
+      Effect.annotateLogs({ shard, seq, chunkCount: chunks.length, error: problem.message })
+    )
+    return false
+  }
+  return true
 })
 
 const newestSoundSeq = Effect.fnUntraced(function* (state: State) {
@@ -263,18 +373,38 @@ const isSound = Effect.fnUntraced(function* (state: State, info: CheckpointInfo)
   return true
 })
 
-/** Keeps the two newest checkpoints that count, and trims the log as far as the older one of them allows. */
+/**
+ * Keeps the two newest checkpoints that count, and trims the log as far as the older one of them allows. What is incomplete
+ * goes, unless it is this agent's own: whoever else writes one has been deposed, and finds that out when it reads it back. One
+ * with a later seq than the fold's is of whoever has deposed this agent.
+ */
 const tidy = Effect.fnUntraced(function* (state: State) {
   const { shard, store } = state
+  const before = state.fold().seq + 1
   const sound: Array<number> = []
   for (const info of yield* guarded("checkpoints", store.checkpoints(shard))) {
     if (sound.length < 2 && (yield* isSound(state, info))) sound.push(info.seq)
   }
+  const newest = sound[0]
+  // Someone else's: nobody needs it any more.
+  if (newest !== undefined && state.writing !== undefined && newest > state.writing.checkpoint.seq) {
+    state.writing = undefined
+    state.newestSeq = newest
+  }
+  const underWay = state.writing === undefined ? {} : { except: state.writing.checkpoint.seq }
+  yield* deleteChunks(state, { shard, before, which: "incomplete", ...underWay })
   const older = sound[1]
   if (older === undefined) return
-  yield* guarded("deleteCheckpoints", store.deleteCheckpoints({ shard, before: older }))
+  yield* deleteChunks(state, { shard, before: older, which: "all" })
   for (const seq of state.soundSeqs) if (seq < older) state.soundSeqs.delete(seq)
   yield* trim(state, older)
+})
+
+const deleteChunks = Effect.fnUntraced(function* ({ store }: State, options: DeleteCheckpoints) {
+  const most = limits.checkpointChunksPerDelete
+  for (let deleted: number = most; deleted >= most;) {
+    deleted = yield* guarded("deleteCheckpoints", store.deleteCheckpoints(options))
+  }
 })
 
 const trim = Effect.fnUntraced(function* (state: State, checkpointSeq: number) {

@@ -6,19 +6,21 @@
  * (succession.ts); one that leaves hands over first. `LogDoor` is what other agents may ask of this one.
  */
 import { Clock, Context, Effect, FiberSet, Layer, Random, type Scope } from "effect"
+import { assert } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { decodeCommand, encodeAnswer } from "./command-bytes.ts"
-import { type AnswerOf, type Command } from "./command.ts"
+import { type AnswerOf, type Command, type MarkMaterialized, type MarkMaterializedAnswer } from "./command.ts"
 import { assertCommand } from "./command-check.ts"
 import { CommandQueue, type Outcome } from "./command-queue.ts"
-import { CommitLog, type CommitLogError } from "./commit-log.ts"
+import { CommitLog, type CommitLogError, unavailable } from "./commit-log.ts"
 import { type Holder } from "./effect.ts"
 import { FoldedLog, guardedLoop } from "./folded-log.ts"
 import { Herald } from "./herald.ts"
 import { makeMaterializer, type MaterializerOptions } from "./materializer.ts"
 import { LogPeers, type Pong, type SubmitReply, type Tidings } from "./log-peers.ts"
 import { type LogTail } from "./log-tail.ts"
+import { SegmentGate } from "./segment-gate.ts"
 import { Sequencer } from "./sequencer.ts"
 import { backoff, guarded } from "./store-call.ts"
 import { Submitter } from "./submitter.ts"
@@ -74,6 +76,7 @@ export class SequencerView extends Context.Service<
 export interface SequencedLogOptions {
   /** Instead of the limits that it goes by. */
   readonly materializer?: Partial<MaterializerOptions>
+  readonly residentRunsRefuse?: number
 }
 
 export const layer = (
@@ -103,7 +106,11 @@ export const make = Effect.fnUntraced(function* (
   const peers = yield* LogPeers
   const clock = yield* Clock.Clock
   const { name, session, region } = peers.self
-  const queue = new CommandQueue()
+  const residentRunsRefuse = options.residentRunsRefuse ?? limits.residentRunsRefuse
+  const residentRunsMax = options.materializer?.residentRunsMax ?? limits.residentRunsMax
+  assert(residentRunsRefuse >= 2 * residentRunsMax, "there is time to write pages before segments are refused")
+  const gate = new SegmentGate(tail.fold, residentRunsRefuse)
+  const queue = new CommandQueue(gate)
   const sequencer = new Sequencer({ self: { name, session, region }, clock, logClock, tail, writer, queue })
   const submitter = new Submitter({ tail, sequencer, peers, clock })
   const run = yield* FiberSet.makeRuntime<never, void>()
@@ -134,11 +141,11 @@ export const make = Effect.fnUntraced(function* (
   const materializer = makeMaterializer({
     store,
     fold: () => tail.fold,
-    submit: (command) => submit(submitter, command),
+    submit: (command) => submitHere(sequencer, command),
     shard: tail.fold.shard,
     options: { homeRegion: peers.homeRegion, ...options.materializer }
   })
-  const work = Effect.andThen(noteEpoch(parts, store), materializer.run)
+  const work = Effect.andThen(noteEpoch(parts, store), Effect.raceFirst(materializer.run, gate.watch))
   yield* Effect.forkScoped(guardedLoop(tail, whileActing(parts, work)))
   // Last, so that it comes first: handing over needs the loops.
   yield* Effect.addFinalizer(() => leave(parts))
@@ -178,6 +185,33 @@ const submit = <C extends Command>(submitter: Submitter, command: C): Effect.Eff
     })
     return Effect.sync(withdraw)
   })
+
+/**
+ * Of whoever sequences, past its own other commands: those behind which it came may wait for the very room that it makes. Its
+ * place among them does not matter to anyone.
+ */
+const submitHere = (
+  sequencer: Sequencer,
+  command: MarkMaterialized
+): Effect.Effect<MarkMaterializedAnswer, CommitLogError> =>
+  Effect.timeoutOrElse(offerUntilTaken(sequencer, command), {
+    duration: limits.commandSettleMs,
+    orElse: () => Effect.fail(unavailable("indefinite", new Error(`not settled within ${limits.commandSettleMs} ms`)))
+  })
+
+const offerUntilTaken = Effect.fnUntraced(function* (sequencer: Sequencer, command: MarkMaterialized) {
+  for (let attempt = 1; ; attempt += 1) {
+    const outcome = yield* Effect.callback<Outcome>((resume) => {
+      const submission = sequencer.offer(command, (ended) => resume(Effect.succeed(ended)))
+      return Effect.sync(() => submission.withdraw())
+    })
+    if (outcome.kind === "answer") return outcome.answer as MarkMaterializedAnswer
+    if (outcome.kind === "failed") return yield* Effect.fail(outcome.error)
+    if (outcome.kind === "defect") return yield* Effect.die(outcome.defect)
+    if (outcome.why === "not-sequencer") return yield* Effect.fail(unavailable("indefinite", new Error(outcome.why)))
+    yield* backoff(attempt)
+  }
+})
 
 /** What is wrong with the command itself, before anyone else's commands are judged with it. */
 const defectOf = (command: Command): unknown => {

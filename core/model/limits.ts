@@ -360,6 +360,8 @@ export const limits = {
   /** A checkpoint of the fold lies in the database in chunks. */
   checkpointChunkBytesMax: 1 * MiB,
   checkpointChunksMax: 1_024,
+  /** Chunks that one call deletes: appends go between two. */
+  checkpointChunksPerDelete: 64,
   /**
    * Runs of one index page, and its bytes at most. Pages of an attempt that was cut off are gone on with by whoever
    * sequences next, so all agents of a cluster must cut alike: neither may change while agents of both programs run.
@@ -377,9 +379,14 @@ export const limits = {
    * KiB for each partition that has any, and their segments.
    */
   residentRunsMax: 400_000,
+  /** Above it, because index pages cannot be written, the sequencer keeps segments back; and how often it looks, to say so. */
+  residentRunsRefuse: 800_000,
+  segmentGateLookMs: 250,
   /** How often the sequencer looks whether there is something to materialize; and its longest pause after failures. */
   materializeIntervalMs: 1_000,
   materializeBackoffMaxMs: 30_000,
+  /** The same while memory is full of runs. */
+  materializeBackoffFullMs: 2_000,
   /** Entries between two checkpoints, at least. */
   checkpointEntries: 2_000,
   /** Times that the list of checkpoints is read again because one of it was deleted meanwhile. */
@@ -399,8 +406,6 @@ export const limits = {
   /** Pause before a crashed database thread is started again: doubles from the first to the second. */
   sqliteRestartMs: 50,
   sqliteRestartMaxMs: 5_000,
-  /** Chunks of checkpoints that one statement deletes: appends go between two. */
-  sqliteChunksPerDelete: 64,
   /** Connections of one agent to a database server: for all calls, and more for appends alone, which wait behind nothing. */
   postgresConnections: 4,
   postgresAppendConnections: 4,
@@ -430,8 +435,6 @@ export const limits = {
   postgresRerunPauseMs: 200,
   /** Bytes of one statement's parameters: CockroachDB takes 16 MiB. */
   postgresStatementBytesMax: 4 * MiB,
-  /** Chunks of checkpoints that one statement deletes. */
-  postgresChunksPerDelete: 64,
   /** Missing copies of one statement. */
   postgresCopiesPerStatement: 500,
   /** Attempts of one agent to get a node id while others take them. */
@@ -554,6 +557,14 @@ assert(
 assert(limits.fetchIndexPagesMax >= 1, "a fetch of old offsets must get on")
 assert(limits.indexPageBytesMax <= limits.indexPageBytesPerWrite, "a page fits into one write")
 assert(limits.segmentBlocksMax * 8 + limits.segmentBatchesMax * 2 < limits.indexPageBytesMax, "a run fits into a page")
+assert(
+  limits.residentRunsRefuse === 2 * limits.residentRunsMax,
+  "there is time to write pages before segments are refused"
+)
+assert(
+  limits.materializeBackoffFullMs * 2 < limits.commandSettleMs,
+  "who is refused because memory is full is not told so only because nobody looked again"
+)
 assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
 assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
 assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")

@@ -95,6 +95,27 @@ export interface CheckpointInfo {
   readonly bytes: number
 }
 
+/** A part of a checkpoint, which needs several rows. */
+export interface CheckpointChunk {
+  readonly shard: number
+  /** From 1. */
+  readonly seq: number
+  /** From 0. */
+  readonly chunk: number
+  /** Of the whole checkpoint; 1 to limits.checkpointChunksMax. */
+  readonly chunkCount: number
+  /** 1 to limits.checkpointChunkBytesMax. */
+  readonly body: Uint8Array
+}
+
+export interface DeleteCheckpoints {
+  readonly shard: number
+  readonly before: number
+  readonly which: "all" | "incomplete"
+  /** Of the one that is left alone. */
+  readonly except?: number
+}
+
 /** What the database says of a shard beside its log: for people and for those who look for a sequencer. Never authority. */
 export interface ShardNote {
   readonly shard: number
@@ -160,13 +181,12 @@ export class MetadataStore extends Context.Service<
       readonly shard: number
       readonly through: number
     }) => Effect.Effect<number, MetadataError>
-    /** Put-if-absent, chunk by chunk; idempotent, because a checkpoint is a function of the log and its seq. */
-    readonly writeCheckpoint: (checkpoint: {
-      readonly shard: number
-      readonly seq: number
-      /** At least one; each 1 to limits.checkpointChunkBytesMax bytes; at most limits.checkpointChunksMax. */
-      readonly chunks: ReadonlyArray<Uint8Array>
-    }) => Effect.Effect<void, MetadataError>
+    /**
+     * Put-if-absent of one chunk; idempotent, because a checkpoint is a function of the log and its seq. A call brings one
+     * statement's bytes, so that a large checkpoint gets through a slow network: whoever writes it goes on where it was
+     * stopped, for as long as it takes. In any order; the checkpoint is complete with the last that was missing.
+     */
+    readonly writeCheckpointChunk: (chunk: CheckpointChunk) => Effect.Effect<void, MetadataError>
     /** Complete ones only, the newest first. */
     readonly checkpoints: (shard: number) => Effect.Effect<ReadonlyArray<CheckpointInfo>, MetadataError>
     /** One chunk, from 0; undefined where it is not there (any more). */
@@ -175,11 +195,13 @@ export class MetadataStore extends Context.Service<
       readonly seq: number
       readonly chunk: number
     }) => Effect.Effect<Uint8Array | undefined, MetadataError>
-    /** Deletes all checkpoints, also incomplete ones, with a seq below this. Idempotent. */
-    readonly deleteCheckpoints: (options: {
-      readonly shard: number
-      readonly before: number
-    }) => Effect.Effect<void, MetadataError>
+    /**
+     * Deletes chunks of checkpoints with a seq below this, the oldest first, at most limits.checkpointChunksPerDelete;
+     * answers with how many. Idempotent. `incomplete`: only of those that are not complete when the statement looks, so never
+     * of one that anyone could have read back before; and not of the one with the seq `except`, which is being written. One
+     * that is completed at that very moment may go: its writer must not rest on the newest alone.
+     */
+    readonly deleteCheckpoints: (options: DeleteCheckpoints) => Effect.Effect<number, MetadataError>
     /** Put-if-absent by (topic id, partition, base offset), at most limits.indexPagesPerWrite. Idempotent. */
     readonly writeIndexPages: (pages: ReadonlyArray<IndexPage>) => Effect.Effect<void, MetadataError>
     readonly findIndexPage: (options: {

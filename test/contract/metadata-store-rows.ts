@@ -36,3 +36,30 @@ export const readAll = (store: Store, after = 0, limit: number = limits.logRowsP
 /** A programmer's error, not one of the port's. */
 export const assertDies = (call: Effect.Effect<unknown, MetadataError>): Effect.Effect<void> =>
   Effect.map(Effect.exit(call), (exit) => assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause)))
+
+/** A whole checkpoint, chunk by chunk. */
+export const writeCheckpoint = (
+  store: Store,
+  checkpoint: { readonly shard: number; readonly seq: number; readonly chunks: ReadonlyArray<Uint8Array> }
+): Effect.Effect<void, MetadataError> => {
+  const { shard, seq, chunks } = checkpoint
+  return Effect.forEach(
+    chunks,
+    (body, chunk) => store.writeCheckpointChunk({ shard, seq, chunk, chunkCount: chunks.length, body }),
+    { discard: true }
+  )
+}
+
+/** All that is meant, portion by portion. */
+export const deleteCheckpoints = Effect.fnUntraced(function* (
+  store: Store,
+  options: { readonly shard: number; readonly before: number; readonly which?: "incomplete"; readonly except?: number }
+) {
+  let deleted = 0
+  for (;;) {
+    const some = yield* store.deleteCheckpoints({ which: "all", ...options })
+    assert.isAtMost(some, limits.checkpointChunksPerDelete)
+    deleted += some
+    if (some < limits.checkpointChunksPerDelete) return deleted
+  }
+})

@@ -3,16 +3,14 @@
  * part is missing.
  * Method: a file made by the SQL of version 1 (test/goldens/metadata), opened by this program; rows taken away beside it.
  */
-import { readFileSync, writeFileSync } from "node:fs"
-import { dirname, join } from "node:path"
+import { readFileSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as sqlite from "#backends/metadata/sqlite.ts"
 import { MIGRATIONS } from "#backends/metadata/sqlite-schema.ts"
-import { limits } from "#core/model/limits.ts"
 import { child, temporaryFile } from "./metadata-store-files.ts"
-import { nonceOf, readAll, rowOf } from "./metadata-store-rows.ts"
+import { deleteCheckpoints, nonceOf, readAll, rowOf, writeCheckpoint } from "./metadata-store-rows.ts"
 
 const VERSION_1 = readFileSync(new URL("../goldens/metadata/sqlite-v1.sql", import.meta.url), "utf8")
 
@@ -66,7 +64,7 @@ describe("a file of schema version 1", () => {
       assert.equal(yield* store.register({ ...renewed, name: "west-1" }, 60_000), 2, "known by its name")
       assert.equal(yield* store.register({ ...renewed, name: "new" }, 60_000), 3)
       assert.deepEqual((yield* store.agents)[0], { ...renewed, nodeId: 1 })
-      yield* store.writeCheckpoint({ shard: 0, seq: 2, chunks: [Buffer.from("a")] })
+      yield* writeCheckpoint(store, { shard: 0, seq: 2, chunks: [Buffer.from("a")] })
       assert.equal((yield* store.checkpoints(0)).length, 1)
     })
   )
@@ -105,8 +103,8 @@ describe("a checkpoint of which a chunk is missing", () => {
         const file = yield* temporaryFile
         const store = yield* sqlite.make({ file, fsync: false })
         const chunks = ["one", "two", "three"].map((text) => Buffer.from(text))
-        yield* store.writeCheckpoint({ shard: 0, seq: 4, chunks: chunks.slice(0, 1) })
-        yield* store.writeCheckpoint({ shard: 0, seq: 5, chunks })
+        yield* writeCheckpoint(store, { shard: 0, seq: 4, chunks: chunks.slice(0, 1) })
+        yield* writeCheckpoint(store, { shard: 0, seq: 5, chunks })
         const whole = yield* store.checkpoints(0)
         const take = () =>
           inDatabase(file, (other) => other.prepare("DELETE FROM checkpoints WHERE seq = 5 AND chunk = ?").run(chunk))
@@ -115,47 +113,13 @@ describe("a checkpoint of which a chunk is missing", () => {
           (yield* store.checkpoints(0)).map(({ seq }) => seq),
           [4]
         )
-        yield* store.writeCheckpoint({ shard: 0, seq: 5, chunks })
+        yield* writeCheckpoint(store, { shard: 0, seq: 5, chunks })
         assert.deepEqual(yield* store.checkpoints(0), whole)
         take()
-        yield* store.deleteCheckpoints({ shard: 0, before: 6 })
+        yield* deleteCheckpoints(store, { shard: 0, before: 6 })
         const left = inDatabase(file, (other) => other.prepare("SELECT count(*) AS n FROM checkpoints").get()!["n"])
         assert.equal(left, 0)
       })
     )
   }
-})
-
-describe("a call of several parts", () => {
-  /** A worker that does the first part of anything, and says of the second that it was definitely not done. */
-  const PROGRAM = `
-    import { parentPort } from "node:worker_threads"
-    let parts = 0
-    parentPort.on("message", (message) => {
-      if (message === "close") process.exit(0)
-      parentPort.postMessage(message.map(({ id, operation }) => {
-        parts += 1
-        const failure = { reason: "Unavailable", outcome: "definite", message: "part " + parts }
-        return parts % 2 === 1 ? { id, value: operation === "deleteCheckpointChunks" ? ROWS : null } : { id, failure }
-      }))
-    })
-    parentPort.postMessage({ opened: true })`
-
-  it.live("that fails in a later part may have taken effect, whatever that part says of itself", () =>
-    Effect.gen(function* () {
-      const file = yield* temporaryFile
-      const program = join(dirname(file), "worker.mjs")
-      writeFileSync(program, PROGRAM.replace("ROWS", String(limits.sqliteChunksPerDelete)))
-      const store = yield* sqlite.make({ file, fsync: false, workerUrl: new URL(`file://${program}`) })
-      const chunks = [Buffer.from("a"), Buffer.from("b")]
-      for (const call of [
-        store.writeCheckpoint({ shard: 0, seq: 1, chunks }),
-        store.deleteCheckpoints({ shard: 0, before: 1 })
-      ]) {
-        const error = yield* Effect.flip(call)
-        assert.deepEqual([error.reason, error.outcome], ["Unavailable", "indefinite"])
-        assert.match(error.message, /part (2|4)$/)
-      }
-    })
-  )
 })

@@ -14,7 +14,8 @@ import {
   type MetadataError,
   type MissingCopy
 } from "#core/ports/metadata-store.ts"
-import { checkpoints, indexPages, shardNotes, trimming } from "./metadata-store-history.contract.ts"
+import { checkpoints } from "./metadata-store-checkpoints.contract.ts"
+import { indexPages, shardNotes, trimming } from "./metadata-store-history.contract.ts"
 import { assertDies, fill, type Make, nonceOf, readAll, rowOf, type Store } from "./metadata-store-rows.ts"
 
 export interface MetadataStoreContract {

@@ -301,7 +301,7 @@ describe("idempotent producers", () => {
         east!.send(Produce, 9, { transactionalId: null, acks: 0, timeoutMs: 1_000, topicData })
         assert.strictEqual((yield* produce(east!, "t", batch(17))).baseOffset, 7)
         const stored = Array.from({ length: 8 }, (_unused, n) => `${n}:s${10 + n}`)
-        assert.deepStrictEqual(recordsOf((yield* fetch(west!, "t", { offset: 0 })).records), stored)
+        assert.deepStrictEqual(recordsOf((yield* fetch(east!, "t", { offset: 0 })).records), stored)
         const { produceDuplicates, produceRejected } = agents[0]!.metrics.counters
         assert.deepStrictEqual({ produceDuplicates, produceRejected }, { produceDuplicates: 2, produceRejected: 0 })
       })

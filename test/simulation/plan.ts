@@ -84,6 +84,7 @@ const producersOf = (random: Prng, topics: ReadonlyArray<NewTopic>, pace: number
     return {
       index,
       isIdempotent,
+      countsUnknown: isIdempotent && random.chance(0.4),
       topic: name,
       partitions,
       codec: random.chance(0.7) ? CODEC_NONE : random.pick([CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD]),

@@ -1,13 +1,17 @@
 /** Invariant 11: what an agent holds stays within its bounds while it runs, and is given back when nobody asks for anything. */
 import { limits } from "#core/model/limits.ts"
 import { type Settings } from "#core/config/settings.ts"
-import { type RunningAgent } from "../cluster/agent.ts"
+import { type Fold } from "#core/log/fold.ts"
+import { RESIDENT_RUNS_REFUSE, type RunningAgent } from "../cluster/agent.ts"
 import { CheckFailed } from "../engine/check-failed.ts"
 
 /** Of the workload. */
 const REQUEST_BYTES_MAX = 200_000
+/** Of the workload: runs of one entry. */
+const ENTRY_RUNS_MAX = 60
 
-export const checkBounds = (name: string, { gauges, quorum }: RunningAgent, settings: Settings): void => {
+export const checkBounds = (name: string, { gauges, quorum, log }: RunningAgent, settings: Settings): void => {
+  const { residentRuns } = log.fold as Fold
   const buckets = quorum.buckets()
   const bounds: ReadonlyArray<readonly [what: string, value: number, max: number]> = [
     ["requestBytesInFlight", gauges.value("requestBytesInFlight"), settings.requestBytesInFlight],
@@ -21,6 +25,7 @@ export const checkBounds = (name: string, { gauges, quorum }: RunningAgent, sett
       quorum.counters.lateBytes,
       limits.lateCopyBytes + buckets.length * (settings.segmentBytes + REQUEST_BYTES_MAX)
     ],
+    ["residentRuns", residentRuns, RESIDENT_RUNS_REFUSE + ENTRY_RUNS_MAX],
     ["missingQueued", quorum.counters.missingQueued, limits.missingCopiesQueue]
   ]
   for (const [what, value, max] of bounds) {

@@ -51,8 +51,11 @@ const MATERIALIZER = {
   checkpointEntries: 30,
   keepRows: 20,
   pageRuns: 4,
-  intervalMs: 700
+  intervalMs: 700,
+  residentRunsMax: 40
 }
+/** So that segments have to wait where pages cannot be written for some seconds. */
+export const RESIDENT_RUNS_REFUSE = 2 * MATERIALIZER.residentRunsMax
 
 const layersOf = (parts: AgentParts, gauges: Gauges) => {
   const { process, settings, bucketSet } = parts
@@ -65,7 +68,7 @@ const layersOf = (parts: AgentParts, gauges: Gauges) => {
         homeRegion: REGIONS[0],
         host: process.name,
         port: PEER_PORT,
-        log: { materializer: MATERIALIZER }
+        log: { materializer: MATERIALIZER, residentRunsRefuse: RESIDENT_RUNS_REFUSE }
       })
     ),
     Layer.provideMerge(

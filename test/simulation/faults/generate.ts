@@ -44,6 +44,28 @@ const ownClientsOf = (random: Prng, { agents }: FaultGround): readonly [Group, G
   return [{ place: name }, { region }]
 }
 
+const databaseFault: Draw = (random, ground) => ({
+  fault: {
+    kind: "database-fault",
+    fault: random.pick(DATABASE_FAULTS),
+    chance: random.magnitude(0.02, 0.6),
+    ...(random.chance(0.4) ? { caller: agentOf(random, ground) } : {}),
+    ...(random.chance(0.6) ? { operations: ["append"] } : {})
+  },
+  durationMs: random.magnitude(100, 6_000)
+})
+
+/** The log goes on, and nothing leaves memory. */
+const withoutRoom = (random: Prng): Drawn => ({
+  fault: {
+    kind: "database-fault",
+    fault: "refused",
+    chance: 1,
+    operations: ["writeIndexPages", "writeCheckpointChunk"]
+  },
+  durationMs: random.magnitude(2_000, 25_000)
+})
+
 export const DRAWS = {
   kill: (random, ground) => ({
     fault: { kind: "kill", agent: agentOf(random, ground), manner: random.chance(0.7) ? "reset" : "vanish" },
@@ -103,16 +125,7 @@ export const DRAWS = {
     },
     durationMs: 0
   }),
-  "database-fault": (random, ground) => ({
-    fault: {
-      kind: "database-fault",
-      fault: random.pick(DATABASE_FAULTS),
-      chance: random.magnitude(0.02, 0.6),
-      ...(random.chance(0.4) ? { caller: agentOf(random, ground) } : {}),
-      ...(random.chance(0.6) ? { operations: ["append"] } : {})
-    },
-    durationMs: random.magnitude(100, 6_000)
-  }),
+  "database-fault": (random, ground) => (random.chance(0.15) ? withoutRoom(random) : databaseFault(random, ground)),
   "database-away": (random) => ({
     fault: { kind: "database-away", manner: random.pick(["refuse", "hang"] as const) },
     durationMs: random.magnitude(50, 15_000)

@@ -202,7 +202,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     edits: [
       {
         file: "core/agent/lost-batches.ts",
-        find: "    this.#lost.set(key, { producerEpoch, baseSequence })\n",
+        find: "    this.#lost.set(key, isEarlier ? { producerEpoch, baseSequence, atMs } : { ...known, atMs })\n",
         replace: ""
       }
     ],
@@ -397,6 +397,19 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     caughtBy: ["bounded"]
   },
   {
+    name: "memory-without-a-gate",
+    doc: "segments are taken however many runs are in memory",
+    edits: [
+      {
+        file: "core/log/segment-gate.ts",
+        find: "return this.fold.residentRuns > this.residentRunsRefuse",
+        replace: "return this.fold.residentRuns < 0"
+      }
+    ],
+    scenario: "long",
+    caughtBy: ["bounded"]
+  },
+  {
     name: "epoch-of-yesterday",
     doc: "a sequencer appends in the first epoch for ever",
     edits: [
@@ -428,13 +441,8 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     edits: [
       {
         file: "core/log/materializer.ts",
-        find: '      yield* guarded("writeIndexPages", state.store.writeIndexPages(batch))',
+        find: '  yield* guarded("writeIndexPages", state.store.writeIndexPages(batch))',
         replace: ""
-      },
-      {
-        file: "core/log/materializer.ts",
-        find: "  if (batch.length > 0) yield* guarded",
-        replace: "  if (batch.length > 1_000) yield* guarded"
       }
     ],
     scenario: "calm",

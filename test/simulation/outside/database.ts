@@ -3,8 +3,9 @@
  * fails and lies low as a real one does, within what the port allows.
  *
  * A call travels to the region of the leaseholder, waits for the quorum where it writes, takes effect there, at one moment,
- * and its answer travels back. What has left the caller goes on whatever becomes of the caller: it may take effect after a
- * timeout, after the caller's death, or twice. An error is `definite` only where the statement surely has no effect.
+ * and its answer travels back. A call of the port that is several statements in SQL is that here: each fares by itself. What
+ * has left the caller goes on whatever becomes of the caller: it may take effect after a timeout, after the caller's death, or
+ * twice. An error is `definite` only where the statement surely has no effect.
  *
  * The leaseholder needs a majority of the regions. Where it is cut off from the others, it does nothing, and after a while
  * another region has the lease; the same where its region is dark.
@@ -12,7 +13,7 @@
 import { Clock, Context, Effect, Exit } from "effect"
 import { make as makeMemoryStore } from "#backends/metadata/memory.ts"
 import { limits } from "#core/model/limits.ts"
-import { type LogRow, MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
+import { type IndexPage, type LogRow, MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts"
 import { type Place, Process, type ProcessClock } from "../engine/process.ts"
 import { type Prng, streamOf } from "../engine/prng.ts"
 import { type World } from "../engine/world.ts"
@@ -52,6 +53,7 @@ export const DATABASE_FAULTS: ReadonlyArray<DatabaseFault> = [
 const READS: ReadonlySet<string> = new Set([
   "read",
   "tail",
+  "trimmable",
   "now",
   "checkpoints",
   "readCheckpointChunk",
@@ -169,12 +171,12 @@ export class SimDatabase {
       read: (options) => through("read", truth.read(options)),
       now: through("now", truth.now),
       tail: (shard) => through("tail", truth.tail(shard)),
-      trim: (options) => through("trim", truth.trim(options)),
-      writeCheckpoint: (checkpoint) => through("writeCheckpoint", truth.writeCheckpoint(checkpoint)),
+      trim: (options) => this.#trimInParts(process, options),
+      writeCheckpointChunk: (chunk) => through("writeCheckpointChunk", truth.writeCheckpointChunk(chunk)),
       checkpoints: (shard) => through("checkpoints", truth.checkpoints(shard)),
       readCheckpointChunk: (options) => through("readCheckpointChunk", truth.readCheckpointChunk(options)),
       deleteCheckpoints: (options) => through("deleteCheckpoints", truth.deleteCheckpoints(options)),
-      writeIndexPages: (pages) => through("writeIndexPages", truth.writeIndexPages(pages)),
+      writeIndexPages: (pages) => this.#writePagesInParts(process, pages),
       findIndexPage: (options) => through("findIndexPage", truth.findIndexPage(options)),
       deleteIndexPages: (topicId) => through("deleteIndexPages", truth.deleteIndexPages(topicId)),
       noteShard: (note) => through("noteShard", truth.noteShard(note)),
@@ -197,6 +199,52 @@ export class SimDatabase {
     })
     if (Exit.isSuccess(exit) && exit.value === "appended") this.watcher.appended(row, process)
     return exit
+  }
+
+  /** What may go is looked up, then deleted in two portions: anything may happen between, also to whoever asked for it. */
+  #trimInParts(
+    process: Process,
+    { shard, through }: { readonly shard: number; readonly through: number }
+  ): Effect.Effect<number, MetadataError> {
+    const { truth } = this
+    const trim = (last: number) =>
+      this.#call(process, "trim", () => this.#runTruth(truth.trim({ shard, through: last })))
+    const looked = this.#call(process, "trimmable", () => Exit.succeed(this.#trimmable(shard, through)))
+    const parts = Effect.flatMap(looked, (seqs) => {
+      const last = seqs.at(-1)
+      if (last === undefined) return Effect.succeed(0)
+      return Effect.flatMap(trim(this.#random.pick(seqs)), (some) =>
+        Effect.map(Effect.mapError(trim(last), afterOthers), (rest) => some + rest)
+      )
+    })
+    return inTime("trim", parts)
+  }
+
+  /** Of the oldest rows that one call may delete. */
+  #trimmable(shard: number, through: number): ReadonlyArray<number> {
+    const { seq: newest } = this.readTruth(this.truth.tail(shard))
+    const seqs: Array<number> = []
+    for (let after = 0; ;) {
+      const rows = this.readTruth(this.truth.read({ shard, after, limit: limits.logRowsPerRead }))
+      for (const { seq, isKept } of rows) {
+        after = seq
+        if (seq > through || seq >= newest || seqs.length === limits.logRowsPerTrim) return seqs
+        if (!isKept) seqs.push(seq)
+      }
+      if (rows.length === 0) return seqs
+    }
+  }
+
+  /** As many statements as their bytes need: here two. */
+  #writePagesInParts(process: Process, pages: ReadonlyArray<IndexPage>): Effect.Effect<void, MetadataError> {
+    const write = (some: ReadonlyArray<IndexPage>) =>
+      this.#call(process, "writeIndexPages", () => this.#runTruth(this.truth.writeIndexPages(some)))
+    return Effect.suspend(() => {
+      const cut = Math.floor(this.#random.next() * pages.length)
+      if (cut === 0) return write(pages)
+      const rest = Effect.mapError(write(pages.slice(cut)), afterOthers)
+      return inTime("writeIndexPages", Effect.andThen(write(pages.slice(0, cut)), rest))
+    })
   }
 
   /** One statement of the process, with its adapter's own deadline. */
@@ -332,6 +380,18 @@ export class SimDatabase {
     })
   }
 }
+
+/** A statement that did nothing fails a call whose earlier ones were through. */
+const afterOthers = ({ reason, operation, cause }: MetadataError): MetadataError =>
+  new MetadataError({ reason, outcome: "indefinite", operation, cause })
+
+/** A call of several statements has no more time than one of one. */
+const inTime = <A>(operation: string, parts: Effect.Effect<A, MetadataError>): Effect.Effect<A, MetadataError> =>
+  Effect.timeoutOrElse(parts, {
+    duration: limits.metadataTimeoutMs,
+    orElse: () =>
+      Effect.fail(new MetadataError({ reason: "TimedOut", outcome: "indefinite", operation, cause: "simulated" }))
+  })
 
 type Reply = "answer" | "broken" | "silent"
 

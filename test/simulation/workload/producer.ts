@@ -27,6 +27,11 @@ export interface ProducerOptions {
   /** In payloads. */
   readonly index: number
   readonly isIdempotent: boolean
+  /**
+   * As librdkafka up to 2.0: a batch whose fate is not known counts as appended, so that "out of order" for the next one is
+   * fatal; and what failed is sent again only when nothing of the partition is under way.
+   */
+  readonly countsUnknown: boolean
   readonly topic: string
   readonly partitions: number
   readonly codec: number
@@ -42,6 +47,7 @@ export interface ProducerOptions {
 /** Kafka's bound for idempotent producers. */
 const IN_FLIGHT_MAX = 5
 const BATCHES_WAITING_MAX = 12
+const ANSWER_READ_LATE_MS = 100
 /** With nothing under way, a producer begins anew as often: what is first in its partitions is where most may go wrong. */
 const BEGIN_ANEW_CHANCE = 0.15
 /** A partition that does not know a producer lets it begin anywhere: as often it begins elsewhere than at 0. */
@@ -60,6 +66,8 @@ export interface Batch {
   readonly payloadBytes: number
   attempts: number
   state: "waiting" | "sent"
+  /** Its last attempt may have been appended. */
+  isUnknown: boolean
   notBeforeMs: number
 }
 
@@ -73,6 +81,8 @@ interface State {
   readonly nextSequence: Array<number>
   readonly old: OldBatches
   inFlight: number
+  /** To which was sent last. */
+  session: Session | undefined
   /** Changes whenever something may be sent. */
   news: number
 }
@@ -88,6 +98,7 @@ export const produce = Effect.fnUntraced(function* (actor: Actor, options: Produ
     nextSequence: Array.from({ length: options.partitions }, () => 0),
     old: new OldBatches(),
     inFlight: 0,
+    session: undefined,
     news: 0
   }
   if (options.isIdempotent) state.producerId = yield* initProducerId(actor)
@@ -157,6 +168,7 @@ const newBatch = (state: State, partition: number, baseSequence: number, count: 
     payloadBytes,
     attempts: 0,
     state: "waiting",
+    isUnknown: false,
     notBeforeMs: 0
   }
 }
@@ -165,10 +177,12 @@ const newBatch = (state: State, partition: number, baseSequence: number, count: 
 const maySend = (state: State, queue: ReadonlyArray<Batch>, index: number): boolean => {
   const batch = queue[index]!
   if (batch.state === "sent" || batch.notBeforeMs > state.actor.world.nowMs) return false
-  if (batch.attempts > 0) return index === 0
+  if (batch.attempts > 0) return index === 0 && !(state.options.countsUnknown && queue.some(isUnderWay))
   for (let before = 0; before < index; before++) if (queue[before]!.state !== "sent") return false
   return true
 }
+
+const isUnderWay = (batch: Batch): boolean => batch.state === "sent"
 
 /** A batch and the partition's batches that are not acknowledged. */
 interface Sendable {
@@ -195,6 +209,9 @@ const sendWhatMay = Effect.fnUntraced(function* (state: State) {
       yield* Effect.sleep(random.between(RETRY_MS_MIN, RETRY_MS_MAX))
       return
     }
+    // Such a client ends what is under way before it goes to another agent.
+    if (state.options.countsUnknown && state.inFlight > 0 && opened.success !== state.session) return
+    state.session = opened.success
     // What may be sent may have changed while the connection was opened.
     const request = nextRequest(state)
     if (request.length === 0) return
@@ -253,10 +270,15 @@ const send = Effect.fnUntraced(function* (state: State, request: ReadonlyArray<S
   const { actor } = state
   const sent = request.map((each) => ({ ...each, records: recordsOf(state, each.batch) }))
   const outcome = yield* Effect.result(ask(state, sent, session))
+  // More is sent meanwhile, by one who does not know yet.
+  if (state.options.countsUnknown) yield* Effect.sleep(ANSWER_READ_LATE_MS)
   state.inFlight--
   for (const { batch } of request) batch.state = "waiting"
   if (outcome._tag === "Failure") {
-    for (const { batch } of request) again(state, batch)
+    for (const { batch } of request) {
+      batch.isUnknown = true
+      again(state, batch)
+    }
     return
   }
   if (outcome.success === NO_ANSWER) {
@@ -295,6 +317,8 @@ const sendOld = Effect.fnUntraced(function* (state: State) {
 const takeOld = Effect.fnUntraced(function* (state: State, kind: OldBatch["kind"], sent: Sent, session: Session) {
   const { batch, records } = sent
   const outcome = yield* Effect.result(ask(state, [sent], session))
+  // More is sent meanwhile, by one who does not know yet.
+  if (state.options.countsUnknown) yield* Effect.sleep(ANSWER_READ_LATE_MS)
   state.inFlight--
   if (outcome._tag === "Failure" || outcome.success === NO_ANSWER) return
   const answer = { agent: session.agent, ...outcome.success.responses[0]!.partitionResponses[0]! }
@@ -340,7 +364,8 @@ const take = (state: State, sent: Sendable & Sent, answer: Answered): boolean =>
     return true
   }
   if (SURELY_REFUSED.has(errorCode)) state.actor.acknowledgements.refuse(records)
-  if (isFatal(queue, batch, errorCode)) throw fenced(state, batch, answer)
+  if (isFatal(state, { queue, batch }, errorCode)) throw fenced(state, batch, answer)
+  batch.isUnknown = !SURELY_REFUSED.has(errorCode)
   again(state, batch)
   return false
 }
@@ -376,7 +401,9 @@ const RETRIABLE: ReadonlySet<number> = new Set([
 ])
 
 /** As the Java client judges: out of order is no wonder while an earlier batch is not acknowledged. */
-const isFatal = (queue: ReadonlyArray<Batch>, batch: Batch, errorCode: number): boolean => {
-  if (errorCode === errorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER) return queue[0] === batch
-  return !RETRIABLE.has(errorCode)
+const isFatal = ({ options }: State, { queue, batch }: Sendable, errorCode: number): boolean => {
+  if (errorCode !== errorCodes.OUT_OF_ORDER_SEQUENCE_NUMBER) return !RETRIABLE.has(errorCode)
+  const isBehind = (before: Batch): boolean =>
+    !(options.countsUnknown && before.isUnknown && before.state === "waiting")
+  return !queue.slice(0, queue.indexOf(batch)).some(isBehind)
 }

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as memory from "#backends/metadata/memory.ts"
 import { statusText } from "../../../bin/metadata-status.ts"
-import { fill, nonceOf } from "../../contract/metadata-store-rows.ts"
+import { fill, nonceOf, writeCheckpoint } from "../../contract/metadata-store-rows.ts"
 
 const TOPOLOGY = { cluster: "orders", home: "east" }
 
@@ -34,8 +34,8 @@ describe("the status of a metadata database", () => {
       const store = yield* memory.make
       yield* fill(store, 20)
       yield* fill(store, 3, 2)
-      yield* store.writeCheckpoint({ shard: 0, seq: 8, chunks: [Buffer.from("a")] })
-      yield* store.writeCheckpoint({ shard: 0, seq: 15, chunks: [Buffer.from("b")] })
+      yield* writeCheckpoint(store, { shard: 0, seq: 8, chunks: [Buffer.from("a")] })
+      yield* writeCheckpoint(store, { shard: 0, seq: 15, chunks: [Buffer.from("b")] })
       yield* store.trim({ shard: 0, through: 12 })
       const note = { epoch: 4, holder: "west-1", holderRegion: "west", homeRegion: "east" }
       yield* store.noteShard({ ...note, shard: 0, trimmedSeq: 12 })

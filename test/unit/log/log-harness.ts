@@ -10,6 +10,7 @@ import { LogPeers } from "#core/log/log-peers.ts"
 import { LogDoor, SequencerView, layer as sequencedLogLayer } from "#core/log/sequenced-log.ts"
 import { Entropy } from "#core/ports/entropy.ts"
 import { type LogRow, MetadataStore } from "#core/ports/metadata-store.ts"
+import { limits } from "#core/model/limits.ts"
 import { uuidFromRandom } from "#core/model/uuid.ts"
 import { NOW_MS, randomOf } from "./log-builders.ts"
 import { MemoryPeers } from "./memory-peers.ts"
@@ -45,6 +46,7 @@ export interface AgentOptions {
   readonly region?: string
   readonly name?: string
   readonly materializer?: Partial<MaterializerOptions>
+  readonly residentRunsRefuse?: number
   /** Instead of the world's. */
   readonly store?: Store
 }
@@ -65,7 +67,10 @@ export const agentOf = Effect.fnUntraced(function* (world: LogWorld, options: Ag
   const entered = world.peers.enter({ name, session: entropy.uuid(), nodeId, region: options.region ?? HOME })
   const store = gated(options.store ?? world.store, entered.gate)
   const context = yield* Layer.build(
-    sequencedLogLayer(options.materializer === undefined ? {} : { materializer: options.materializer }).pipe(
+    sequencedLogLayer({
+      ...(options.materializer === undefined ? {} : { materializer: options.materializer }),
+      ...(options.residentRunsRefuse === undefined ? {} : { residentRunsRefuse: options.residentRunsRefuse })
+    }).pipe(
       Layer.provide(foldedLogLayer({ shard: 0 })),
       Layer.provide(
         Layer.mergeAll(
@@ -123,3 +128,14 @@ export const allRows = (store: Store): Effect.Effect<ReadonlyArray<LogRow>> =>
       rows.push(...more)
     }
   })
+
+/** Bounds made small for the test's time. */
+export const withLimits = (small: Partial<Record<keyof typeof limits, number>>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const before = { ...limits }
+      Object.assign(limits, small)
+      return before
+    }),
+    (before) => Effect.sync(() => Object.assign(limits, before))
+  )

@@ -16,6 +16,7 @@ import { loadNewestCheckpoint } from "#core/log/load-checkpoint.ts"
 import { limits } from "#core/model/limits.ts"
 import { type LogRow, MetadataError } from "#core/ports/metadata-store.ts"
 import { temporaryFile } from "../../contract/metadata-store-files.ts"
+import { deleteCheckpoints, writeCheckpoint } from "../../contract/metadata-store-rows.ts"
 import { batchOf, commitOf, createTopicOf, foldWithTopic, idOf, NOW_MS, runOf, TOPIC } from "./log-builders.ts"
 import { memoryStore, type Store } from "./log-harness.ts"
 import { historyOf } from "./log-history.ts"
@@ -139,7 +140,7 @@ const OPERATIONS = [
   "writeIndexPages",
   "deleteIndexPages",
   "append",
-  "writeCheckpoint",
+  "writeCheckpointChunk",
   "checkpoints",
   "readCheckpointChunk",
   "deleteCheckpoints",
@@ -202,7 +203,13 @@ describe("a crash", () => {
             const isCutOff = yield* crashAndGoOn(history, { call, when }, seen)
             if (!isCutOff && seen.length === before) break
           }
-          for (const operation of ["writeIndexPages", "append", "writeCheckpoint", "readCheckpointChunk", "trim"]) {
+          for (const operation of [
+            "writeIndexPages",
+            "append",
+            "writeCheckpointChunk",
+            "readCheckpointChunk",
+            "trim"
+          ]) {
             assert.include(seen, operation, "it was cut off there")
           }
         })
@@ -393,7 +400,7 @@ describe("the newest checkpoint", () => {
     const { rows } = historyOf(3)
     const fold = createFold(0)
     for (const row of rows.slice(0, 100)) applyRow(fold, row)
-    yield* store.writeCheckpoint({ shard: 0, seq: 100, chunks: encodeCheckpoint(fold) })
+    yield* writeCheckpoint(store, { shard: 0, seq: 100, chunks: encodeCheckpoint(fold) })
     for (const row of rows.slice(100, 200)) applyRow(fold, row)
     return { store, chunks: encodeCheckpoint(fold) }
   })
@@ -405,7 +412,7 @@ describe("the newest checkpoint", () => {
         Effect.map(loadNewestCheckpoint({ store, shard: 0, after }), (loaded) => loaded?.seq)
       assert.equal(yield* seqAfter(0), 100)
       assert.isUndefined(yield* seqAfter(100))
-      yield* store.writeCheckpoint({ shard: 0, seq: 200, chunks })
+      yield* writeCheckpoint(store, { shard: 0, seq: 200, chunks })
       assert.equal(yield* seqAfter(0), 200)
       assert.equal(yield* seqAfter(150), 200)
       assert.isUndefined(yield* loadNewestCheckpoint({ store, shard: 1, after: 0 }))
@@ -425,7 +432,7 @@ describe("the newest checkpoint", () => {
         [201, chunks]
       ] as const) {
         const { store } = yield* storeWithCheckpoints
-        yield* store.writeCheckpoint({ shard: 0, seq, chunks: bad })
+        yield* writeCheckpoint(store, { shard: 0, seq, chunks: bad })
         assert.equal((yield* loadNewestCheckpoint({ store, shard: 0, after: 0 }))?.seq, 100)
       }
     })
@@ -443,8 +450,8 @@ describe("the newest checkpoint", () => {
             isFirst = false
             return Effect.andThen(
               Effect.andThen(
-                store.writeCheckpoint({ shard: 0, seq: 200, chunks }),
-                store.deleteCheckpoints({ shard: 0, before: 200 })
+                writeCheckpoint(store, { shard: 0, seq: 200, chunks }),
+                deleteCheckpoints(store, { shard: 0, before: 200 })
               ),
               store.readCheckpointChunk(at)
             )
