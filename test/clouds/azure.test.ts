@@ -15,7 +15,8 @@ import {
 import { Effect } from "effect"
 import * as azure from "#backends/object/azure.ts"
 import { manyWritersContract } from "../contract/many-writers.contract.ts"
-import { assertReason, objectStoreContract } from "../contract/object-store.contract.ts"
+import { assertReason } from "../contract/object-store-expectations.ts"
+import { objectStoreContract } from "../contract/object-store.contract.ts"
 
 const CONTAINER = "segments"
 const endpoint = process.env["MERIDIAN_TEST_AZURE_URL"]

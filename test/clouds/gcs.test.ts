@@ -7,7 +7,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as gcs from "#backends/object/gcs.ts"
 import { manyWritersContract } from "../contract/many-writers.contract.ts"
-import { assertReason, objectStoreContract } from "../contract/object-store.contract.ts"
+import { assertReason } from "../contract/object-store-expectations.ts"
+import { objectStoreContract } from "../contract/object-store.contract.ts"
 
 const endpoint = process.env["MERIDIAN_TEST_GCS_URL"]
 const bucket = process.env["MERIDIAN_TEST_GCS_BUCKET"] ?? "segments"

@@ -5,7 +5,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Result, type Scope } from "effect"
 import { type ObjectStore, type ObjectStoreError } from "#core/ports/object-store.ts"
-import { assertReason, type ObjectStoreContract } from "./object-store.contract.ts"
+import { assertReason, type ObjectStoreContract } from "./object-store-expectations.ts"
 
 const STORES = 4
 const PUTS_OF_EACH = 4

@@ -8,7 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { limits } from "#core/model/limits.ts"
 import { asked, BODY, BODY_BYTES, CLOUDS, HASTY_MS, socketsClosed, textOf, until } from "./object-store-clouds.ts"
-import { assertReason } from "./object-store.contract.ts"
+import { assertReason } from "./object-store-expectations.ts"
 
 for (const cloud of CLOUDS) {
   describe(`${cloud.name}: puts`, () => {

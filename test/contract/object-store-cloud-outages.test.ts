@@ -24,7 +24,7 @@ import {
   TOKEN,
   until
 } from "./object-store-clouds.ts"
-import { assertReason } from "./object-store.contract.ts"
+import { assertReason } from "./object-store-expectations.ts"
 
 for (const cloud of CLOUDS) {
   describe(`${cloud.name}: the whole store`, () => {

@@ -17,7 +17,7 @@ import { HttpFault } from "#backends/object/http-fault.ts"
 import { isInstalled } from "../peers/child-process.ts"
 import { startAzureFake } from "../peers/object-stores/azure-fake.ts"
 import { startGcsFake } from "../peers/object-stores/gcs-fake.ts"
-import { assertReason } from "./object-store.contract.ts"
+import { assertReason } from "./object-store-expectations.ts"
 
 const certificateFor = (name: string) =>
   Effect.sync(() => {

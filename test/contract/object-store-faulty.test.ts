@@ -10,7 +10,7 @@ import { type Fault, FaultPlan, make as makeFaulty } from "#backends/object/faul
 import * as instrumented from "#backends/object/instrumented.ts"
 import * as memory from "#backends/object/memory.ts"
 import { type ObjectStore, ObjectStoreReason } from "#core/ports/object-store.ts"
-import { assertReason } from "./object-store.contract.ts"
+import { assertReason } from "./object-store-expectations.ts"
 
 const BODY = [Buffer.from("0123"), Buffer.from("456789")]
 

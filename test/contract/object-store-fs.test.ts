@@ -31,7 +31,7 @@ import * as fs from "#backends/object/fs.ts"
 import { openBucket } from "#backends/object/fs-bucket.ts"
 import { limits } from "#core/model/limits.ts"
 import { type ObjectStore } from "#core/ports/object-store.ts"
-import { assertReason } from "./object-store.contract.ts"
+import { assertReason } from "./object-store-expectations.ts"
 import { seededRandom } from "./seeded-random.ts"
 
 const CHILD = fileURLToPath(new URL("object-store-child.ts", import.meta.url))

@@ -14,7 +14,7 @@ import { type AddressInfo } from "node:net"
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises"
 import { crc32c } from "#core/records/crc32c.ts"
 import { FaultPlan } from "./fault-plan.ts"
-import { type S3Fault } from "./s3-faults.ts"
+import { type S3FakeSettings, type S3Fault, type S3Operation } from "./s3-faults.ts"
 import { checkSignature, type Signature } from "./s3-signature.ts"
 
 export interface S3FakeOptions {
@@ -28,8 +28,6 @@ export interface S3FakeOptions {
   /** In PEM; without it, it speaks plain HTTP. */
   readonly tls?: { readonly key: string; readonly cert: string }
 }
-
-export type S3Operation = "put" | "get" | "head" | "list" | "delete" | "session" | "create"
 
 export interface S3Fake {
   readonly endpoint: string
@@ -48,18 +46,6 @@ export interface S3Fake {
   /** Sessions that were given out are not known any more. */
   readonly forgetSessions: () => void
   readonly stop: () => Promise<void>
-}
-
-export interface S3FakeSettings {
-  /** Who may not do what; answered AccessDenied. */
-  isDenied: (operation: S3Operation, key: string) => boolean
-  clockAheadMs: number
-  /** As stores do that do not know conditional writes: takes `If-None-Match` for any header, and overwrites. */
-  ignoresConditions: boolean
-  /** Lists in no order, as some stores do, of plain buckets too. */
-  listsUnordered: boolean
-  /** Buckets that are in another region. */
-  readonly elsewhere: Map<string, string>
 }
 
 export interface StoredObject {

@@ -1,4 +1,6 @@
-/** What can go wrong with a request to the S3 fake; fault-plan.ts says when. */
+/** How the S3 fake can be wrong: with single requests (fault-plan.ts says when), or until it is told otherwise. */
+
+export type S3Operation = "put" | "get" | "head" | "list" | "delete" | "session" | "create"
 
 export type S3Fault =
   /** Waits, then goes on. */
@@ -33,3 +35,15 @@ export type S3Fault =
   | { readonly kind: "shorten"; readonly bytes: number }
   /** Sets or (undefined) leaves out headers of the answer. */
   | { readonly kind: "headers"; readonly headers: Readonly<Record<string, string | undefined>> }
+
+export interface S3FakeSettings {
+  /** Who may not do what; answered AccessDenied. */
+  isDenied: (operation: S3Operation, key: string) => boolean
+  clockAheadMs: number
+  /** As stores do that do not know conditional writes: takes `If-None-Match` for any header, and overwrites. */
+  ignoresConditions: boolean
+  /** Lists in no order, as some stores do, of plain buckets too. */
+  listsUnordered: boolean
+  /** Buckets that are in another region. */
+  readonly elsewhere: Map<string, string>
+}
