@@ -5,7 +5,7 @@
  * would gather bodies without end), both copy a body several times on its way, and neither says whether a failed request
  * can have reached the server. Figures are in README.md.
  *
- * Invariants: at most limits.cloudSocketsPerBucket sockets and limits.cloudCallsPerBucket calls; each call ends by its
+ * Invariants: at most limits.storeSocketsMax sockets and limits.cloudCallsPerBucket calls; each call ends by its
  * timeout; a call that is given up closes its socket at once and lets go of its body; a body goes out as the chunks that
  * were given, uncopied; an answer is one Buffer in memory of its own, whole or an error. No retries, no redirects.
  */
@@ -38,7 +38,7 @@ export interface HttpAnswer {
 export interface HttpConnectionsOptions {
   /** Only its scheme, host and port count. */
   readonly endpoint: URL
-  /** In place of limits.cloudRequestMs and limits.cloudConnectMs; for tests. */
+  /** In place of limits.cloudRequestMs and limits.storeConnectMs; for tests. */
   readonly requestMs?: number
   readonly connectMs?: number
 }
@@ -58,12 +58,12 @@ export class HttpConnections {
     this.#endpoint = endpoint
     this.host = endpoint.host
     this.#requestMs = requestMs ?? limits.cloudRequestMs
-    this.#connectMs = connectMs ?? limits.cloudConnectMs
+    this.#connectMs = connectMs ?? limits.storeConnectMs
     const options: http.AgentOptions = {
       // Node's agents set TCP_NODELAY by themselves.
       keepAlive: true,
-      maxSockets: limits.cloudSocketsPerBucket,
-      maxFreeSockets: limits.cloudSocketsPerBucket,
+      maxSockets: limits.storeSocketsMax,
+      maxFreeSockets: limits.storeSocketsMax,
       // The last used first, so that the rest can grow idle. Of a socket in use the timeout is only an event.
       scheduling: "lifo",
       timeout: limits.cloudSocketIdleMs

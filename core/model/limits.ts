@@ -152,7 +152,7 @@ export const limits = {
   bucketPrefixBytesMax: 512,
   /** Largest object that is put, and largest answer of one get. */
   objectBytesMax: 512 * MiB,
-  /** Connections to one bucket of an object store, so calls under way; those that wait are directoryCallsWaiting. */
+  /** Connections to one bucket of an object store, so calls under way; of S3, those that wait are directoryCallsWaiting. */
   storeSocketsMax: 64,
   /** A connection is made within this time, or the call fails. */
   storeConnectMs: 2_000,
@@ -200,11 +200,8 @@ export const limits = {
   temporaryFilesSwept: 10_000,
   /** A temporary file so old belongs to no call that anyone still waits for. */
   temporaryFileAgeMs: 24 * 3_600_000,
-  /** Sockets of one bucket of Google Cloud Storage or Azure: puts, block reads, deletes and probes of one agent. */
-  cloudSocketsPerBucket: 64,
-  /** Calls of one such bucket that have not ended, those that wait for a socket included; more are refused. */
+  /** Calls of one bucket of Google or Azure that have not ended, those that wait for a socket included; more are refused. */
   cloudCallsPerBucket: 320,
-  cloudConnectMs: 3_000,
   /** One request, from asking for a socket to the last byte of the answer; each second more allows for so many bytes. */
   cloudRequestMs: 10_000,
   cloudRequestBytesPerSecondMin: 1 * MiB,
@@ -569,11 +566,11 @@ assert(limits.producerBatchesRemembered === 5, "Kafka's clients rely on five")
 assert(limits.putTimeoutMs < limits.putStuckMs, "a put is given up before it is interrupted")
 assert(limits.logEndMs + limits.processEndMs < limits.agentStopMs, "an agent ends by itself before it is killed")
 assert(
-  limits.putsInFlightPerBucket + limits.cloudDeletesRunning < limits.cloudSocketsPerBucket,
+  limits.putsInFlightPerBucket + limits.cloudDeletesRunning < limits.storeSocketsMax,
   "puts and deletes leave sockets to the reads of a bucket"
 )
-assert(limits.cloudSocketsPerBucket < limits.cloudCallsPerBucket, "some calls may wait for a socket")
-assert(limits.cloudConnectMs < limits.cloudRequestMs, "a connection fails before the request does")
+assert(limits.storeSocketsMax < limits.cloudCallsPerBucket, "some calls may wait for a socket")
+assert(limits.storeConnectMs < limits.cloudRequestMs, "a connection fails before the request does")
 assert(limits.readHedgeDelayMs < limits.getTimeoutMs, "a read is hedged before it times out")
 assert(limits.bucketSlowMs < limits.putTimeoutMs, "a slow put is slower than a good one and faster than a lost one")
 assert(

@@ -33,7 +33,10 @@ export const ObjectStoreReason = Schema.Literals([
   "Unavailable",
   /** The caller's deadline passed. */
   "TimedOut",
-  /** The store answered with fewer bytes than it promised, or with a checksum that does not match. */
+  /**
+   * The store answered with other bytes than there should be, or with a checksum that does not match. A connection that
+   * breaks within an answer says nothing of the store: that is Unavailable.
+   */
   "Corrupt"
 ])
 export type ObjectStoreReason = typeof ObjectStoreReason.Type

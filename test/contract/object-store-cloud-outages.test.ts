@@ -69,7 +69,7 @@ for (const cloud of CLOUDS) {
         const fibers = yield* Effect.forEach(Array.from({ length: limits.cloudCallsPerBucket }), () =>
           Effect.forkChild(Effect.result(store.head("k")), { startImmediately: true })
         )
-        yield* until(() => asked(http, "head").length === limits.cloudSocketsPerBucket)
+        yield* until(() => asked(http, "head").length === limits.storeSocketsMax)
         const error = yield* Effect.flip(store.head("k"))
         assertReason(error, "Unavailable", "definite")
         assert.match(textOf(error), /calls are under way/)
@@ -77,7 +77,7 @@ for (const cloud of CLOUDS) {
           const result = yield* Fiber.join(fiber)
           assert.isTrue(Result.isFailure(result) && result.failure.reason === "TimedOut")
         }
-        assert.isAtMost(http.socketsMax, limits.cloudSocketsPerBucket)
+        assert.isAtMost(http.socketsMax, limits.storeSocketsMax)
         yield* store.put("k", BODY)
       })
     )
@@ -87,14 +87,14 @@ for (const cloud of CLOUDS) {
         const scope = yield* Scope.make()
         const { store, http } = yield* Scope.provide(cloud.open(), scope)
         http.add({ operation: "head", fault: { kind: "hang", when: "before" } })
-        const count = limits.cloudSocketsPerBucket + 10
+        const count = limits.storeSocketsMax + 10
         const fibers = yield* Effect.forEach(Array.from({ length: count }), () =>
           Effect.forkChild(Effect.flip(store.head("k")), { startImmediately: true })
         )
-        yield* until(() => asked(http, "head").length === limits.cloudSocketsPerBucket)
+        yield* until(() => asked(http, "head").length === limits.storeSocketsMax)
         yield* Scope.close(scope, Exit.void)
         for (const fiber of fibers) assertReason(yield* Fiber.join(fiber), "Unavailable", "definite")
-        assert.strictEqual(asked(http, "head").length, limits.cloudSocketsPerBucket)
+        assert.strictEqual(asked(http, "head").length, limits.storeSocketsMax)
       })
     )
 
