@@ -107,7 +107,7 @@ class Simulation {
       readObject: (bucket, key) => this.cluster.bucketOf(bucket).stored(key),
       writes: WRITES,
       regionOf: (bucket) => bucket,
-      nowMs: () => this.cluster.database.clock.currentTimeMillisUnsafe(),
+      latestMs: () => this.cluster.database.latestMs,
       accepted: (record, partition, offset) => this.acknowledgements.accepted(record, partition, offset)
     })
     this.cluster.database.watcher = { appended: (row) => this.truth.append(row) }

@@ -72,8 +72,8 @@ export interface TruthOptions {
   /** Buckets in distinct regions that must have a segment before the log refers to it. */
   readonly writes: number
   readonly regionOf: (bucket: string) => string
-  /** The database's clock. */
-  readonly nowMs: () => number
+  /** The latest time of the database's clock. */
+  readonly latestMs: () => number
   /** Told of each record that has got its offset. */
   readonly accepted: (record: RecordName, partition: PartitionTruth, offset: number) => void
 }
@@ -228,7 +228,7 @@ export class Truth {
       partition: partition?.name ?? `${run.topicId}/${run.partition}`
     }
     // Where the database's clock was set back, the log's time goes on from where it was, at most at its own pace.
-    const reachedMs = Math.max(this.#options.nowMs(), this.#timeMs)
+    const reachedMs = Math.max(this.#options.latestMs(), this.#timeMs)
     this.#timeMs = Math.max(this.#timeMs, effect.appendTimeMs)
     if (effect.appendTimeMs > reachedMs + AHEAD_MS_MAX) {
       throw new CheckFailed("verdicts", "an entry is of a time that the database's clock has not reached", where)

@@ -109,7 +109,7 @@ export class Injector {
         this.#cluster.agentNamed(fault.agent).process?.clock.jump(fault.byMs)
         return () => {}
       case "database-clock-jump":
-        database.clock.jump(fault.byMs)
+        database.setClock(fault.byMs)
         return () => {}
       case "database-fault": {
         const { fault: kind, chance, caller, operations } = fault

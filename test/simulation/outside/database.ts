@@ -98,6 +98,7 @@ export class SimDatabase {
   readonly faults = new RandomFaults<DatabaseFault>()
   readonly truth: Store
   readonly clock: ProcessClock
+  #latestMs = 0
   watcher: DatabaseWatcher = { appended: () => {} }
 
   constructor(world: World, links: Links, regions: ReadonlyArray<string>) {
@@ -123,6 +124,16 @@ export class SimDatabase {
 
   get homeRegion(): string {
     return this.#home.region
+  }
+
+  setClock(byMs: number): void {
+    this.#latestMs = this.latestMs
+    this.clock.jump(byMs)
+  }
+
+  /** The latest time that its clock has ever shown. */
+  get latestMs(): number {
+    return Math.max(this.#latestMs, this.clock.currentTimeMillisUnsafe())
   }
 
   /** Away altogether, until the answer is called. */
