@@ -8,9 +8,9 @@ export interface ObjectStoreContract {
   /** An empty store of its own for each test. */
   readonly make: Effect.Effect<ObjectStore, ObjectStoreError, Scope.Scope>
   /**
-   * Whether a key may be a "directory" of others. The port lets stores do both, and callers never ask: `failing` stores
-   * answer some error, also to a read of a key below an object; `unspecified`: only puts are not asked. `refused` where it
-   * is left out.
+   * Whether a key may be a "directory" of others; `refused` where it is left out. The port lets stores do both, and callers
+   * never ask. `failing` stores answer some error, also to a read or a delete of a key below an object, and to a put while a
+   * delete empties its directory. `unspecified`: only puts are not asked.
    */
   readonly nestedKeys?: "refused" | "allowed" | "failing" | "unspecified"
   /** Whether a put that races with another of its key may be told Unavailable (definite) instead of AlreadyExists. */
