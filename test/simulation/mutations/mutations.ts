@@ -241,7 +241,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     edits: [
       {
         file: "core/log/log-clock.ts",
-        find: "Math.floor(monotonicMsOf(this.clock) + this.differenceMs)",
+        find: "Math.floor(monotonicMs + this.differenceMs)",
         replace: "this.clock.currentTimeMillisUnsafe()"
       }
     ],
