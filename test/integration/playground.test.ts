@@ -19,6 +19,7 @@ import { Metadata } from "#core/protocol/api/03-metadata.ts"
 import { CreateTopics } from "#core/protocol/api/19-create-topics.ts"
 import { buildBatch } from "#core/records/build-batch.ts"
 import { RecordCursor } from "#core/records/record-cursor.ts"
+import { limits } from "#core/model/limits.ts"
 import { PLAYGROUND_REGIONS } from "../../bin/playground-plan.ts"
 import { checkPort } from "../../bin/port-check.ts"
 import { type MeridianProcess, startMeridian } from "../unit/bin/meridian-process.ts"
@@ -335,51 +336,62 @@ describe("playground", () => {
     assert.strictEqual(await stop(), 0)
   })
 
-  it("acknowledges nothing once its database was removed, begins no other, and goes on with the one restored", async () => {
-    const dir = temporaryDirectory()
-    const first = await start(dir)
-    const { meridian, kafka, http } = first
-    await produce(kafka, "kept")
-    const database = readdirSync(dir).filter((name) => name.startsWith("metadata.db"))
-    const backup = join(dir, "backup")
-    mkdirSync(backup)
-    for (const name of database) {
-      cpSync(join(dir, name), join(backup, name))
-      rmSync(join(dir, name))
-    }
-    const refused = await Promise.all(
-      portsOf(kafka).map((port) =>
-        produce(port, "lost").then(
-          () => false,
-          () => true
+  // A producer may wait for as long as a command may take to settle, which is half of what a test has.
+  const databaseRemovedMs = 2 * limits.commandSettleMs + 60_000
+  it(
+    "acknowledges nothing once its database was removed, begins no other, and goes on with the one restored",
+    { timeout: databaseRemovedMs },
+    async () => {
+      const dir = temporaryDirectory()
+      const first = await start(dir)
+      const { meridian, kafka, http } = first
+      await produce(kafka, "kept")
+      const database = readdirSync(dir).filter((name) => name.startsWith("metadata.db"))
+      const backup = join(dir, "backup")
+      mkdirSync(backup)
+      for (const name of database) {
+        cpSync(join(dir, name), join(backup, name))
+        rmSync(join(dir, name))
+      }
+      const refused = await Promise.all(
+        portsOf(kafka).map((port) =>
+          produce(port, "lost").then(
+            () => false,
+            () => true
+          )
         )
       )
-    )
-    assert.deepStrictEqual(refused, [true, true, true], "no agent acknowledges")
-    for (const port of portsOf(http)) {
-      await until("503", async () => (await httpStatus(port, "/ready")) === 503)
-    }
-    for (const region of PLAYGROUND_REGIONS) {
-      const told = meridian.output().stderr.match(new RegExp(`${region}-1 .* error the metadata database is lost`, "g"))
-      assert.lengthOf(told ?? [], 1, `${region} says it once`)
-    }
-    process.kill(first.pidOf(1)!, "SIGKILL")
-    await until("refused", () =>
-      /us-west-2-1 ended with exit code 2: .*metadata\.db does not exist, but these buckets hold segments/.test(
-        meridian.output().stderr
+      assert.deepStrictEqual(refused, [true, true, true], "no agent acknowledges")
+      for (const port of portsOf(http)) {
+        await until("503", async () => (await httpStatus(port, "/ready")) === 503)
+      }
+      for (const region of PLAYGROUND_REGIONS) {
+        const told = meridian
+          .output()
+          .stderr.match(new RegExp(`${region}-1 .* error the metadata database is lost`, "g"))
+        assert.lengthOf(told ?? [], 1, `${region} says it once`)
+      }
+      process.kill(first.pidOf(1)!, "SIGKILL")
+      await until("refused", () =>
+        /us-west-2-1 ended with exit code 2: .*metadata\.db does not exist, but these buckets hold segments/.test(
+          meridian.output().stderr
+        )
       )
-    )
-    assert.strictEqual(await first.stop(), 0)
-    const base = await freeBase()
-    const flags = ["--port-base", String(base), "--http-port-base", String(base + 25)]
-    const { exitCode, stderr } = await startMeridian("playground", "--dir", dir, ...flags).ended
-    assert.strictEqual(exitCode, 2)
-    assert.match(stderr, /^meridian: .*does not exist, but .*: us-east-1, us-west-2, eu-west-1; restore the database/m)
-    assert.isFalse(existsSync(join(dir, "metadata.db")))
-    for (const name of database) if (!name.endsWith("-shm")) cpSync(join(backup, name), join(dir, name))
-    const second = await start(dir)
-    assert.deepStrictEqual(await consume(second.kafka + 200), ["kept"])
-  })
+      assert.strictEqual(await first.stop(), 0)
+      const base = await freeBase()
+      const flags = ["--port-base", String(base), "--http-port-base", String(base + 25)]
+      const { exitCode, stderr } = await startMeridian("playground", "--dir", dir, ...flags).ended
+      assert.strictEqual(exitCode, 2)
+      assert.match(
+        stderr,
+        /^meridian: .*does not exist, but .*: us-east-1, us-west-2, eu-west-1; restore the database/m
+      )
+      assert.isFalse(existsSync(join(dir, "metadata.db")))
+      for (const name of database) if (!name.endsWith("-shm")) cpSync(join(backup, name), join(dir, name))
+      const second = await start(dir)
+      assert.deepStrictEqual(await consume(second.kafka + 200), ["kept"])
+    }
+  )
 
   it("with --log-format json everything on standard error is JSON with region and agent", async () => {
     const { meridian, stop } = await start(temporaryDirectory(), "--log-format", "json")
