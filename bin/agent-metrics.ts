@@ -6,6 +6,7 @@ import { Effect, type Scope } from "effect"
 import { RunReader } from "#core/agent/run-reader.ts"
 import { ClusterView } from "#core/ports/cluster-view.ts"
 import { CommitLog } from "#core/log/commit-log.ts"
+import { FoldedLog } from "#core/log/folded-log.ts"
 import { SequencerView } from "#core/log/sequenced-log.ts"
 import { Metrics, type Observation } from "#core/telemetry/metrics.ts"
 import { type BucketCounters } from "#replication/quorum/bucket-state.ts"
@@ -29,17 +30,18 @@ export const observeAgent = (
 ): Effect.Effect<
   void,
   never,
-  Metrics | CommitLog | SequencerView | ClusterView | QuorumStatus | RunReader | Scope.Scope
+  Metrics | CommitLog | FoldedLog | SequencerView | ClusterView | QuorumStatus | RunReader | Scope.Scope
 > =>
   Effect.gen(function* () {
     const { observe } = yield* Metrics
-    const { fold, nowMs } = yield* CommitLog
+    const { fold } = yield* CommitLog
+    const { logClock } = yield* FoldedLog
     const sequencer = yield* SequencerView
     const cluster = yield* ClusterView
     yield* observe("ready", () => one(parts.notReady().length === 0 ? 1 : 0))
     yield* observe("logLinesDropped", () => one(parts.logLinesDropped()))
     yield* observe("logSeq", () => ofShard(fold.seq))
-    yield* observe("clockAhead", () => one((Date.now() - nowMs()) / 1_000))
+    yield* observe("clockAhead", () => one(logClock.wallAheadMs() / 1_000))
     yield* observe("sequencerActing", () => ofShard(sequencer.isActing() ? 1 : 0))
     yield* observe("sequencerEpoch", () => ofShard(sequencer.epoch()))
     yield* observe("sequencerWaiting", () => ofShard(sequencer.waiting()))

@@ -95,5 +95,4 @@ export class LogClock {
 }
 
 const CLOCK_WRONG =
-  "this machine's clock and the database's disagree: set the wrong one right; the log goes by the database's, timestamps " +
-  "that clients leave to the broker and what is checked of theirs go by this machine's"
+  "this machine's clock and the database's disagree: set the wrong one right; the log goes by the database's"
