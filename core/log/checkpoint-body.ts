@@ -196,14 +196,16 @@ const writeProducers = (
   }
 }
 
-/** All slices at once. */
-export const decodeBody = (body: Uint8Array, seq: number, version?: CheckpointVersion): FoldImage => {
-  const slices = decodeSlices(body, seq, version)
+/** What work in slices comes to, without its stops. */
+export const atOnce = <A>(slices: Generator<void, A>): A => {
   for (;;) {
     const slice = slices.next()
     if (slice.done === true) return slice.value
   }
 }
+
+export const decodeBody = (body: Uint8Array, seq: number, version?: CheckpointVersion): FoldImage =>
+  atOnce(decodeSlices(body, seq, version))
 
 /** Throws EntryError unless the bytes are exactly one sound body. Stops now and then, so that others have their turn. */
 export const decodeSlices = function* (

@@ -7,7 +7,7 @@
  * watermark never retreats. What is not sound is refused with a CheckpointError that names shard and seq.
  */
 import { CheckpointError, cutChunks, joinChunks } from "./checkpoint-chunks.ts"
-import { decodeSlices, encodeBody, type FoldImage, imageOfFold, type TopicImage } from "./checkpoint-body.ts"
+import { atOnce, decodeSlices, encodeBody, type FoldImage, imageOfFold, type TopicImage } from "./checkpoint-body.ts"
 import { limits } from "#core/model/limits.ts"
 import { type LogEffect } from "./effect.ts"
 import { type Fold, type Folded, TopicLog } from "./fold.ts"
@@ -34,13 +34,7 @@ const slicesOf = function* ({ shard }: Fold, image: FoldImage): Generator<void, 
 }
 
 /** All slices at once. */
-export const encodeCheckpoint = (fold: Fold): ReadonlyArray<Uint8Array> => {
-  const slices = checkpointSlices(fold)
-  for (;;) {
-    const slice = slices.next()
-    if (slice.done === true) return slice.value.chunks
-  }
-}
+export const encodeCheckpoint = (fold: Fold): ReadonlyArray<Uint8Array> => atOnce(checkpointSlices(fold)).chunks
 
 /** Throws CheckpointError unless `restoreFold` into a new fold would take them. In slices, as it was made. */
 export const checkSlices = function* (
@@ -57,7 +51,7 @@ export const checkSlices = function* (
  */
 export const restoreFold = (fold: Fold, chunks: ReadonlyArray<Uint8Array>): Folded => {
   if (fold.stopped !== undefined) throw fold.stopped
-  const image = imageOf(chunks, fold.shard)
+  const image = atOnce(imageSlices(chunks, { shard: fold.shard }))
   const problem = whyNotAfter(fold, image)
   if (problem !== undefined) throw new CheckpointError({ shard: fold.shard, seq: image.scalars.seq }, problem)
   const live = liveIn(image)
@@ -70,15 +64,6 @@ export const restoreFold = (fold: Fold, chunks: ReadonlyArray<Uint8Array>): Fold
   fold.segments.become(image.remembered, image.forgottenMs)
   const effects = gone.map(({ topicId }): LogEffect => ({ kind: "topic-deleted", topicId }))
   return { seq: fold.seq, standing: "valid", effects, grown }
-}
-
-/** All slices at once. */
-const imageOf = (chunks: ReadonlyArray<Uint8Array>, shard: number): FoldImage => {
-  const slices = imageSlices(chunks, { shard })
-  for (;;) {
-    const slice = slices.next()
-    if (slice.done === true) return slice.value
-  }
 }
 
 const imageSlices = function* (

@@ -50,16 +50,24 @@ export const readCheckpoint = Effect.fnUntraced(function* (
     if (bytes === undefined) return "gone"
     chunks.push(bytes)
   }
-  const problem = yield* problemOf(chunks, { shard, seq })
-  if (problem === undefined) return { seq, chunks }
-  yield* Effect.logError("a checkpoint is damaged").pipe(
-    Effect.annotateLogs({ shard, seq, chunkCount, error: problem.message })
-  )
-  return "damaged"
+  return (yield* isRestorable(chunks, { shard, seq })) ? { seq, chunks } : "damaged"
 })
 
-/** Why no agent would take it. In slices, so that an agent that serves clients goes on meanwhile. */
-export const problemOf = Effect.fnUntraced(function* (
+/** Whether an agent would take it; where not, that is told. */
+export const isRestorable = Effect.fnUntraced(function* (
+  chunks: ReadonlyArray<Uint8Array>,
+  expected: { readonly shard: number; readonly seq: number }
+) {
+  const problem = yield* problemOf(chunks, expected)
+  if (problem === undefined) return true
+  yield* Effect.logError("a checkpoint is damaged").pipe(
+    Effect.annotateLogs({ ...expected, chunkCount: chunks.length, error: problem.message })
+  )
+  return false
+})
+
+/** In slices, so that an agent that serves clients goes on meanwhile. */
+const problemOf = Effect.fnUntraced(function* (
   chunks: ReadonlyArray<Uint8Array>,
   expected: { readonly shard: number; readonly seq: number }
 ) {

@@ -35,7 +35,7 @@ import { type MarkMaterialized, type MarkMaterializedAnswer } from "./command.ts
 import { type CommitLogError } from "./commit-log.ts"
 import { type Fold, type TopicLog } from "./fold.ts"
 import { encodeIndexPage } from "./index-page.ts"
-import { problemOf, readCheckpoint } from "./load-checkpoint.ts"
+import { isRestorable, readCheckpoint } from "./load-checkpoint.ts"
 import { guarded } from "./store-call.ts"
 import { type PartitionLog } from "./partition-log.ts"
 
@@ -348,14 +348,7 @@ const isThere = Effect.fnUntraced(function* ({ shard, store }: State, writing: C
     )
     return false
   }
-  const problem = yield* problemOf(chunks, { shard, seq })
-  if (problem !== undefined) {
-    yield* Effect.logError("a checkpoint is damaged").pipe(
-      Effect.annotateLogs({ shard, seq, chunkCount: chunks.length, error: problem.message })
-    )
-    return false
-  }
-  return true
+  return yield* isRestorable(chunks, { shard, seq })
 })
 
 const newestSoundSeq = Effect.fnUntraced(function* (state: State) {
