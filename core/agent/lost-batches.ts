@@ -10,6 +10,7 @@
  */
 import { type BatchSummary } from "#core/log/command.ts"
 import { type FoldState } from "#core/log/fold.ts"
+import { isSequenceAfter } from "#core/log/producer-states.ts"
 import { limits } from "#core/model/limits.ts"
 
 export interface ProducedBatch {
@@ -26,15 +27,6 @@ interface Lost {
   readonly atMs: number
 }
 
-const HALF_OF_SEQUENCES = 2 ** 30
-const SEQUENCES = 2 ** 31
-
-/** Sequences wrap from 2^31 - 1 to 0. */
-const isBehind = (sequence: number, other: number): boolean => {
-  const distance = (sequence - other + SEQUENCES) % SEQUENCES
-  return distance > 0 && distance < HALF_OF_SEQUENCES
-}
-
 const keyOf = ({ topicId, partition, summary }: ProducedBatch): string =>
   `${summary.producerId}/${topicId}/${partition}`
 
@@ -42,7 +34,7 @@ const keyOf = ({ topicId, partition, summary }: ProducedBatch): string =>
 const isInOrder = ({ topicId, partition, summary }: ProducedBatch, fold: FoldState): boolean => {
   const { producerId, producerEpoch, baseSequence } = summary
   const expected = fold.topicById(topicId)?.partitions[partition]?.expectedSequence(producerId, producerEpoch)
-  return expected !== undefined && (expected === baseSequence || isBehind(expected, baseSequence))
+  return expected !== undefined && (expected === baseSequence || isSequenceAfter(expected, baseSequence))
 }
 
 export class LostBatches {
@@ -55,7 +47,7 @@ export class LostBatches {
     const key = keyOf(batch)
     const known = this.#lost.get(key)
     const isEarlier =
-      known === undefined || known.producerEpoch !== producerEpoch || isBehind(known.baseSequence, baseSequence)
+      known === undefined || known.producerEpoch !== producerEpoch || isSequenceAfter(known.baseSequence, baseSequence)
     this.#lost.set(key, isEarlier ? { producerEpoch, baseSequence, atMs } : { ...known, atMs })
     if (this.#lost.size <= limits.lostBatchesRemembered) return
     for (const oldest of this.#lost.keys()) {
@@ -72,7 +64,7 @@ export class LostBatches {
     const lost = this.#lost.get(key)
     if (lost === undefined) return false
     const isOfItsTime = lost.producerEpoch === producerEpoch && nowMs - lost.atMs < limits.lostBatchHeldMs
-    if (isOfItsTime && isBehind(baseSequence, lost.baseSequence) && !isInOrder(batch, fold)) return true
+    if (isOfItsTime && isSequenceAfter(baseSequence, lost.baseSequence) && !isInOrder(batch, fold)) return true
     this.#lost.delete(key)
     return false
   }

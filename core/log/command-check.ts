@@ -9,8 +9,8 @@ import { assert, assertCount } from "#core/model/assert.ts"
 import { limits } from "#core/model/limits.ts"
 import { isUuid } from "#core/model/uuid.ts"
 import { type BatchSummary, type Command, type CommitSegment, type CreateTopic, type RunSummary } from "./command.ts"
+import { SEQUENCE_MAX } from "./producer-states.ts"
 
-const SEQUENCE_MAX = 0x7fffffff
 const EPOCH_MAX = 0x7fff
 /** An entry holds it plus one. */
 const PRODUCER_ID_MAX = Number.MAX_SAFE_INTEGER - 1

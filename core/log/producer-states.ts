@@ -49,9 +49,16 @@ export const lastSequenceOf = (baseSequence: number, offsetCount: number): numbe
 /** Of the sequence that follows: 0 after the largest. */
 export const nextSequenceOf = (lastSequence: number): number => (lastSequence === SEQUENCE_MAX ? 0 : lastSequence + 1)
 
-/** How many sequences a remembered batch has, from its base sequence to its last one, over the wrap as well. */
+/** How many steps it is from one sequence to another, over the wrap as well. */
+const stepsBetween = (from: number, to: number): number => (to - from + SEQUENCES) % SEQUENCES
+
+/** Whether the sequence comes after the other, by less than half of all. */
+export const isSequenceAfter = (sequence: number, other: number): boolean =>
+  sequence !== other && stepsBetween(other, sequence) < SEQUENCES / 2
+
+/** How many sequences a remembered batch has, from its base sequence to its last one. */
 export const sequenceCountOf = (baseSequence: number, lastSequence: number): number =>
-  ((lastSequence - baseSequence + SEQUENCES) % SEQUENCES) + 1
+  stepsBetween(baseSequence, lastSequence) + 1
 
 /** `acceptedCount` with so many more. */
 export const countAccepted = (acceptedCount: number, more: number): number =>
@@ -69,8 +76,8 @@ export const duplicateIndexOf = (state: ProducerState, batch: BatchSummary): num
 
 /** Whether all of the batch lies within the sequences that were accepted up to this last one. */
 const isAcceptedBefore = (state: ProducerState, lastSequence: number, batch: BatchSummary): boolean => {
-  const distance = (lastSequence - lastSequenceOf(batch.baseSequence, batch.offsetCount) + SEQUENCES) % SEQUENCES
-  return distance + batch.offsetCount <= state.acceptedCount
+  const steps = stepsBetween(lastSequenceOf(batch.baseSequence, batch.offsetCount), lastSequence)
+  return steps + batch.offsetCount <= state.acceptedCount
 }
 
 /**
