@@ -130,7 +130,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     edits: [
       {
         file: PRODUCER_STATES,
-        find: "  return distance + batch.offsetCount <= state.acceptedCount\n",
+        find: "  return steps + batch.offsetCount <= state.acceptedCount\n",
         replace: "  return distance < ACCEPTED_COUNT_MAX && state.acceptedCount > 0\n"
       }
     ],
@@ -143,7 +143,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
     edits: [
       {
         file: PRODUCER_STATES,
-        find: "  return distance + batch.offsetCount <= state.acceptedCount\n",
+        find: "  return steps + batch.offsetCount <= state.acceptedCount\n",
         replace: "  return distance < ACCEPTED_COUNT_MAX && state.acceptedCount > 0\n"
       },
       {
