@@ -131,7 +131,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
       {
         file: PRODUCER_STATES,
         find: "  return steps + batch.offsetCount <= state.acceptedCount\n",
-        replace: "  return distance < ACCEPTED_COUNT_MAX && state.acceptedCount > 0\n"
+        replace: "  return steps < ACCEPTED_COUNT_MAX && state.acceptedCount > 0\n"
       }
     ],
     scenario: "default",
@@ -144,7 +144,7 @@ export const MUTATIONS: ReadonlyArray<Mutation> = [
       {
         file: PRODUCER_STATES,
         find: "  return steps + batch.offsetCount <= state.acceptedCount\n",
-        replace: "  return distance < ACCEPTED_COUNT_MAX && state.acceptedCount > 0\n"
+        replace: "  return steps < ACCEPTED_COUNT_MAX && state.acceptedCount > 0\n"
       },
       {
         file: TRUTH,
