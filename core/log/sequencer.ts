@@ -196,7 +196,7 @@ export class Sequencer {
   private readonly append = Effect.fnUntraced(function* (
     this: Sequencer,
     entry: Uint8Array,
-    { isTold = true, ...row }: { readonly epoch: number; readonly isKept: boolean; readonly isTold?: boolean }
+    row: { readonly epoch: number; readonly isKept: boolean }
   ) {
     const onDoubt = (cause: unknown) => {
       this.endCurrent({ kind: "failed", error: unavailable("indefinite", cause) })
@@ -204,8 +204,10 @@ export class Sequencer {
     }
     const appended = yield* this.writer.append(entry, { ...row, onDoubt })
     const { outcome } = appended
-    if (outcome === "mine" && isTold) this.tell(appended.row)
-    if (outcome === "mine" && !isTold) this.unverifiedRow = appended.row
+    if (outcome === "mine") {
+      if (row.epoch === this.unverifiedEpoch) this.unverifiedRow = appended.row
+      else this.tell(appended.row)
+    }
     return outcome
   })
 
@@ -224,8 +226,7 @@ export class Sequencer {
   private readonly appendEpoch = Effect.fnUntraced(function* (this: Sequencer, holder: Holder, isTakeover: boolean) {
     const epoch = this.tail.fold.epoch + 1
     if (isTakeover) this.unverifiedEpoch = epoch
-    const row = { epoch, isKept: true, isTold: !isTakeover }
-    return yield* this.append(encodeEntry([{ kind: "epoch-begun", holder }]), row)
+    return yield* this.append(encodeEntry([{ kind: "epoch-begun", holder }]), { epoch, isKept: true })
   })
 
   /** Until the database has said that the log ends here, and what time it is; or another epoch has begun. */
