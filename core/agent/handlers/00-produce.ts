@@ -48,22 +48,24 @@ interface Accepted extends PendingBatch {
   readonly slot: number
 }
 
-/** What the batches of one request may still take uncompressed: a hostile one must not keep the agent busy for minutes. */
-interface Unfolding {
+/** Of one request. */
+interface RequestChecks {
+  /** What its batches may still take uncompressed: a hostile one must not keep the agent busy for minutes. */
   roomBytes: number
+  /** The log's time, by which timestamps are checked. */
+  readonly nowMs: number
 }
 
-const unfold = (unfolding: Unfolding, bytes: number): void => {
-  unfolding.roomBytes = Math.max(0, unfolding.roomBytes - bytes)
+const unfold = (checks: RequestChecks, bytes: number): void => {
+  checks.roomBytes = Math.max(0, checks.roomBytes - bytes)
 }
 
 /** Checks one partition's records: a batch that may join the segment, or the refusal. */
 const check = (
-  services: AgentServices,
   apiVersion: number,
   state: PartitionState,
   records: Buffer,
-  unfolding: Unfolding
+  checks: RequestChecks
 ): { readonly pending: PendingBatch } | { readonly refusal: (index: number) => PartitionAnswer } => {
   const config = effectiveTopicConfig(state.topic.configs)
   const result = validateProduced(records, {
@@ -73,14 +75,14 @@ const check = (
     timestampType: config.timestampType,
     timestampBeforeMaxMs: config.timestampBeforeMaxMs,
     timestampAfterMaxMs: config.timestampAfterMaxMs,
-    nowMs: services.log.nowMs(),
+    nowMs: checks.nowMs,
     compressionType: config.compressionType,
-    uncompressedBytesMax: Math.max(1, Math.min(limits.batchBytesUncompressedMax, unfolding.roomBytes))
+    uncompressedBytesMax: Math.max(1, Math.min(limits.batchBytesUncompressedMax, checks.roomBytes))
   })
   if (!result.ok) {
     const { errorCode, message, recordErrors } = result
     // It may have been unfolded up to its bound before it was refused.
-    if (errorCode === KAFKA.MESSAGE_TOO_LARGE) unfold(unfolding, limits.batchBytesUncompressedMax)
+    if (errorCode === KAFKA.MESSAGE_TOO_LARGE) unfold(checks, limits.batchBytesUncompressedMax)
     return {
       refusal: (index) => ({
         ...refused(index, errorCode, message),
@@ -92,7 +94,7 @@ const check = (
       })
     }
   }
-  unfold(unfolding, result.uncompressedBytes)
+  unfold(checks, result.uncompressedBytes)
   if (result.isTransactional) {
     return { refusal: (index) => refused(index, KAFKA.INVALID_TXN_STATE, "transactions are not supported yet") }
   }
@@ -119,7 +121,7 @@ const check = (
 /** Goes through the request: refusals are put into the answer at once, accepted batches come back for the segment. */
 const sort = (services: AgentServices, request: Request, apiVersion: number, certainty: Certainty) => {
   const accepted: Array<Accepted> = []
-  const unfolding: Unfolding = { roomBytes: limits.requestBytesUncompressedMax }
+  const checks: RequestChecks = { roomBytes: limits.requestBytesUncompressedMax, nowMs: services.log.nowMs() }
   const responses = request.topicData.map(({ name, topicId, partitionData }) => {
     const reference = referenceOf(name, topicId, apiVersion)
     const topic = findTopic(services.log.fold, reference)
@@ -130,7 +132,7 @@ const sort = (services: AgentServices, request: Request, apiVersion: number, cer
         answers.push(refused(index, state))
         continue
       }
-      const checked = check(services, apiVersion, state, records ?? NO_RECORDS, unfolding)
+      const checked = check(apiVersion, state, records ?? NO_RECORDS, checks)
       if ("refusal" in checked) answers.push(checked.refusal(index))
       else {
         accepted.push({ ...checked.pending, state, answers, slot: answers.length })
