@@ -10,15 +10,21 @@ import { makeAddress, makeWorld, missingBuckets, timed } from "./quorum-world.ts
 
 const CHUNKS = [Buffer.from("head"), Buffer.alloc(1_000, 7), Buffer.from("tail")]
 
+/** The second bucket was full for some writes: it takes puts again, and is left out. */
+const secondSuspended = Effect.gen(function* () {
+  const world = yield* makeWorld()
+  const remove = world.buckets[1]!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
+  for (let index = 0; index < 3; index++) yield* timed(world.store.write(yield* makeAddress, CHUNKS), 10)
+  assert.strictEqual(world.status.buckets()[1]!.writes, "suspended")
+  remove()
+  return world
+})
+
 describe("a bucket that is suspended", () => {
   it.effect("is called in when another one fails meanwhile, before the write is given up", () =>
     Effect.gen(function* () {
-      const world = yield* makeWorld()
-      const [, second, third] = world.buckets
-      const remove = second!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
-      for (let index = 0; index < 3; index++) yield* timed(world.store.write(yield* makeAddress, CHUNKS), 10)
-      assert.strictEqual(world.status.buckets()[1]!.writes, "suspended")
-      remove()
+      const world = yield* secondSuspended
+      const [, , third] = world.buckets
       third!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
       const address = yield* makeAddress
       const { putSkips } = world.status.counters.buckets["b2"]!
@@ -32,12 +38,8 @@ describe("a bucket that is suspended", () => {
 
   it.effect("has as many slots as any when many writes call it in at once", () =>
     Effect.gen(function* () {
-      const world = yield* makeWorld()
+      const world = yield* secondSuspended
       const [, second, third] = world.buckets
-      const remove = second!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
-      for (let index = 0; index < 3; index++) yield* timed(world.store.write(yield* makeAddress, CHUNKS), 10)
-      assert.strictEqual(world.status.buckets()[1]!.writes, "suspended")
-      remove()
       second!.plan.add({ operation: "put", fault: { kind: "hang", when: "before" } })
       third!.plan.add({ operation: "put", fault: { kind: "delay", ms: 5 } })
       third!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
@@ -56,11 +58,8 @@ describe("a bucket that is suspended", () => {
 
   it.effect("is not called in once the deadline has passed", () =>
     Effect.gen(function* () {
-      const world = yield* makeWorld()
-      const [first, second, third] = world.buckets
-      const remove = second!.plan.add({ operation: "put", fault: { kind: "storage-full" } })
-      for (let index = 0; index < 3; index++) yield* timed(world.store.write(yield* makeAddress, CHUNKS), 10)
-      remove()
+      const world = yield* secondSuspended
+      const [first, , third] = world.buckets
       for (const each of [first!, third!]) each.plan.add({ operation: "put", fault: { kind: "hang", when: "before" } })
       const { exit, tookMs } = yield* timed(world.store.write(yield* makeAddress, CHUNKS))
       assert.isTrue(Exit.isFailure(exit))
