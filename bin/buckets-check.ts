@@ -11,7 +11,8 @@ import { limits } from "#core/model/limits.ts"
 import { type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
 import { type TopologyBucket } from "#regions/topology.ts"
 import { openStore } from "./buckets.ts"
-import { type CommandFailed, failed } from "./command-failed.ts"
+import { causeText, type CommandFailed, failed } from "./command-failed.ts"
+import { textTable } from "./text-table.ts"
 import { readTopology } from "./topology-file.ts"
 
 export const check = (config: string): Effect.Effect<void, CommandFailed> =>
@@ -160,11 +161,8 @@ const step = <A, R>(
     })
   })
 
-const problemOf = (error: ObjectStoreError | Wrong): string => {
-  if (!(error instanceof ObjectStoreError)) return error.message
-  const why = error.cause instanceof Error ? error.cause.message : String(error.cause)
-  return `${error.reason}: ${why}`
-}
+const problemOf = (error: ObjectStoreError | Wrong): string =>
+  error instanceof ObjectStoreError ? `${error.reason}: ${causeText(error.cause)}` : error.message
 
 /** A table with a row for each bucket and a column for each step, in milliseconds; below it what is wrong. */
 export const reportOf = (checked: ReadonlyArray<CheckedBucket>): string => {
@@ -173,16 +171,9 @@ export const reportOf = (checked: ReadonlyArray<CheckedBucket>): string => {
     if (found === undefined) return "-"
     return found.problem === undefined ? found.ms.toFixed(1) : "FAILED"
   }
-  const rows = [
+  const table = textTable(
     ["bucket", "kind", ...STEP_NAMES.map((name) => (name === "open" ? "open ms" : name))],
-    ...checked.map((bucket) => [bucket.name, bucket.kind, ...STEP_NAMES.map((name) => cellOf(bucket, name))])
-  ]
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  const table = rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]!))
-      .join("  ")
-      .trimEnd()
+    checked.map((bucket) => [bucket.name, bucket.kind, ...STEP_NAMES.map((name) => cellOf(bucket, name))])
   )
   const problems = checked.flatMap(({ name, steps }) => problemLines(name, steps))
   return [...table, ...(problems.length === 0 ? [] : ["", ...problems]), ""].join("\n")

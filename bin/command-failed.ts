@@ -11,3 +11,6 @@ export const invalid = (message: string): CommandFailed => new CommandFailed({ m
 
 /** It did not work, though what was asked made sense. */
 export const failed = (message: string): CommandFailed => new CommandFailed({ message, exitCode: 1 })
+
+/** What a port's error knows beyond its kind: often a field, and a fix. */
+export const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))

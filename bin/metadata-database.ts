@@ -14,7 +14,7 @@ import { MetadataError, type MetadataStore } from "#core/ports/metadata-store.ts
 import { APPLICATION_NAME } from "#regions/postgres-url.ts"
 import { endpointsFor, type MetadataLocation } from "#regions/topology-metadata.ts"
 import { type Topology } from "#regions/topology.ts"
-import { type CommandFailed, failed, invalid } from "./command-failed.ts"
+import { causeText, type CommandFailed, failed, invalid } from "./command-failed.ts"
 import { bucketsWithSegments, refuseMissingDatabase } from "./database-missing.ts"
 import { threadProgram } from "./thread-program.ts"
 
@@ -97,8 +97,6 @@ export const openPostgres = Effect.fnUntraced(function* (
 /** What went wrong, for people: the cause knows field and fix. */
 export const explainMetadata = (error: MetadataError): CommandFailed =>
   error.reason === "Misconfigured" ? invalid(`the metadata database: ${causeText(error.cause)}`) : failed(error.message)
-
-export const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
 const fromMemory = (store: MetadataStore["Service"]): OpenedMetadata => ({ store, outOfUse: () => [] })
 

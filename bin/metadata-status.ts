@@ -6,6 +6,7 @@
 import { Effect } from "effect"
 import { type AgentRecord, type MetadataError, type MetadataStore, type ShardNote } from "#core/ports/metadata-store.ts"
 import { type Topology } from "#regions/topology.ts"
+import { textTable } from "./text-table.ts"
 
 type Store = MetadataStore["Service"]
 
@@ -21,9 +22,9 @@ export const statusText = Effect.fnUntraced(function* (
   return [
     `cluster ${topology.cluster}, home region ${topology.home}`,
     "",
-    ...table(SHARD_COLUMNS, rows),
+    ...textTable(SHARD_COLUMNS, rows),
     "",
-    ...(agents.length === 0 ? ["no agent is alive"] : table(AGENT_COLUMNS, agents.map(agentRow))),
+    ...(agents.length === 0 ? ["no agent is alive"] : textTable(AGENT_COLUMNS, agents.map(agentRow))),
     ""
   ].join("\n")
 })
@@ -83,13 +84,3 @@ const agentRow = ({
   `${host}:${port}`,
   peerPort === 0 ? "-" : `${peerHost}:${peerPort}`
 ]
-
-const table = (columns: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
-  const widths = columns.map((column, index) => Math.max(column.length, ...rows.map((row) => row[index]!.length)))
-  return [columns, ...rows].map((row) =>
-    row
-      .map((cell, index) => cell.padEnd(widths[index]!))
-      .join("  ")
-      .trimEnd()
-  )
-}

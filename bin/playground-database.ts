@@ -7,8 +7,8 @@
 import { Effect, Logger, Redacted } from "effect"
 import { parsePostgresUrl, isPostgresUrl, type PostgresLocation } from "#regions/postgres-url.ts"
 import { type Topology } from "#regions/topology.ts"
-import { type CommandFailed, invalid } from "./command-failed.ts"
-import { causeText, openPostgres } from "./metadata-database.ts"
+import { causeText, type CommandFailed, invalid } from "./command-failed.ts"
+import { openPostgres } from "./metadata-database.ts"
 
 /** What is wrong with the flag's URL; undefined: nothing. */
 export const flagProblem = (url: string): string | undefined => {

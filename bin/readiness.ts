@@ -10,6 +10,7 @@
  * A fold that has stopped is not a matter of readiness but the agent's end: `foldStopped` says so.
  */
 import { Clock, Deferred, Effect, type Scope } from "effect"
+import { PROBE_KEY } from "#backends/object/request-check.ts"
 import { CommitLog } from "#core/log/commit-log.ts"
 import { limits } from "#core/model/limits.ts"
 import { MetadataError } from "#core/ports/metadata-store.ts"
@@ -17,7 +18,7 @@ import { monotonicMs, monotonicMsOf } from "#core/telemetry/monotonic.ts"
 import { type TopologyBucketSet, failureDomainOf } from "#regions/topology.ts"
 import { type BucketStatus, QuorumStatus } from "#replication/quorum/quorum.ts"
 import { type OpenedBucket } from "./buckets.ts"
-import { causeText } from "./metadata-database.ts"
+import { causeText } from "./command-failed.ts"
 
 export interface Readiness {
   /** Empty: ready. */
@@ -103,9 +104,6 @@ const probeLog = Effect.fnUntraced(function* (state: State, stopped: Deferred.De
     state.unansweredWhy = undefined
   }
 })
-
-/** Nothing has this key: that it is not there is as good an answer as any. */
-const PROBE_KEY = "_meridian-probe"
 
 const probeBucket = Effect.fnUntraced(function* (
   state: State,

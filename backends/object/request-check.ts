@@ -15,6 +15,9 @@ export type ObjectOperation = ObjectStoreError["operation"]
 const KEY_PART_PATTERN = /^[A-Za-z0-9._=-]{1,255}$/
 const PREFIX_PATTERN = /^[A-Za-z0-9._=/-]*$/
 
+/** Nothing has this key: to whoever asks whether a bucket answers, that it is not there is as good an answer as any. */
+export const PROBE_KEY = "_meridian-probe"
+
 /** Why the key is malformed; undefined where it is not. */
 export const keyFault = (key: string): string | undefined => {
   if (key.length === 0 || key.length > limits.objectKeyBytesMax) {

@@ -25,6 +25,7 @@ import {
   invalidRequest,
   keyFault,
   listFault,
+  PROBE_KEY,
   putFault
 } from "./request-check.ts"
 import { connect, failureOf, type S3Connection, S3Fault } from "./s3-client.ts"
@@ -73,9 +74,6 @@ const closeBucket = (bucket: S3Bucket): Effect.Effect<void> =>
     bucket.isClosed = true
     bucket.client.destroy()
   })
-
-/** Nothing has this key. */
-const PROBE_KEY = "_meridian-probe"
 
 /** Where a compatible store is told no region, it is asked for none but this. */
 const REGION_OF_ENDPOINTS = "us-east-1"
