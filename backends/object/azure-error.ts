@@ -7,7 +7,7 @@
  * ServerBusy, which may come when the work is done.
  */
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
-import { answerText } from "./failure-text.ts"
+import { answerText, DAMAGED_FIX } from "./failure-text.ts"
 import { clockFix, REASON_BY_STATUS, type StoreFailure } from "./http-fault.ts"
 import { type ObjectOperation } from "./request-check.ts"
 
@@ -111,11 +111,9 @@ const FIX_BY_STATUS: Readonly<Record<number, string>> = {
   503: THROTTLED
 }
 
-const DAMAGED = "bytes changed on their way and were not stored: if it stays, look at proxies, network and memory"
-
 const FIX_BY_CODE: Readonly<Record<string, string>> = {
-  Md5Mismatch: DAMAGED,
-  Crc64Mismatch: DAMAGED,
+  Md5Mismatch: DAMAGED_FIX,
+  Crc64Mismatch: DAMAGED_FIX,
   ServerBusy: THROTTLED,
   AccountIsDisabled: "the storage account is disabled: check its subscription",
   ContainerBeingDeleted: "the container is being deleted: make it again in some minutes",

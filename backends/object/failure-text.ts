@@ -35,6 +35,10 @@ export const answerText = (answer: {
 export const placeText = (url: string, endpoint: string | undefined): string =>
   endpoint === undefined ? url : `${url} of ${endpoint}`
 
+/** Where a store refuses a body by its checksum. */
+export const DAMAGED_FIX =
+  "bytes changed on their way and were not stored: if it stays, look at proxies, network and memory"
+
 const MESSAGE_CHARACTERS_MAX = 300
 
 /** One line, and not the whole page that a proxy may send. */

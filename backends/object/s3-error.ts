@@ -12,7 +12,7 @@
  * Messages of a store are shown, never matched.
  */
 import type { ObjectStoreReason } from "#core/ports/object-store.ts"
-import { answerText, failureText, placeText } from "./failure-text.ts"
+import { answerText, DAMAGED_FIX, failureText, placeText } from "./failure-text.ts"
 import { type ObjectOperation } from "./request-check.ts"
 import { s3Permission } from "./s3-permission.ts"
 
@@ -161,7 +161,7 @@ const BROKEN: Row = { reason: "Unavailable" }
 const NOT_HTTP: Row = { reason: "Unavailable", fix: "this is no answer of S3: look whether the endpoint is right" }
 const DAMAGED: Row = {
   reason: "Unavailable",
-  fix: "bytes changed on their way and were not stored: if it stays, look at proxies, network and memory"
+  fix: DAMAGED_FIX
 }
 const OWN_CLOCK: Row = {
   reason: "Unavailable",
