@@ -24,12 +24,12 @@ import { checksumPolicy, md5Of, transportOver, uploadBody } from "./azure-transp
 import { bytesOf } from "./chunk-bytes.ts"
 import { deleteEach, listPages, prefixFault, successorOf } from "./cloud-call.ts"
 import { partOf, wholeOf } from "./cloud-range.ts"
-import { type CloudBucket, type ListRequest, openCloudStore } from "./cloud-store.ts"
+import { type CloudBucket, openCloudStore } from "./cloud-store.ts"
 import { placeText } from "./failure-text.ts"
 import { HttpConnections, type HttpConnectionsOptions } from "./http-exchange.ts"
 import { CloudFault, cloudFault, failureOfFault, HttpFault } from "./http-fault.ts"
 import { resolveRange } from "./object-range.ts"
-import { type ObjectOperation, invalidRequest } from "./request-check.ts"
+import { type ListRequest, type ObjectOperation, invalidRequest } from "./request-check.ts"
 
 export interface AzureStoreOptions extends Omit<HttpConnectionsOptions, "endpoint"> {
   /** The bucket's name in the topology. */

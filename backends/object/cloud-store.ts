@@ -15,10 +15,9 @@ import {
   invalidRequest,
   keyFault,
   listFault,
+  type ListRequest,
   putFault
 } from "./request-check.ts"
-
-export type ListRequest = Parameters<ObjectStore["list"]>[0]
 
 /** Its methods are called with sound requests only. They reject with CloudFault. */
 export interface CloudBucket {

@@ -13,6 +13,7 @@
 import { crc32c } from "#core/records/crc32c.ts"
 import { limits } from "#core/model/limits.ts"
 import { bytesOf } from "./chunk-bytes.ts"
+import { LentBodies } from "./lent-bodies.ts"
 
 export interface JoinedBody {
   readonly bytes: Buffer
@@ -22,31 +23,23 @@ export interface JoinedBody {
   readonly release: () => void
 }
 
-interface Lent {
+interface Joined {
   readonly bytes: Buffer
   readonly crc32c: string
   /** To keep for another body; undefined where it is too small to be worth it, or the chunk's own. */
   readonly memory: Buffer | undefined
-  borrowers: number
 }
 
 /** Smaller bodies take fresh memory. */
 const KEPT_BYTES_MIN = 256 * 1024
 
-const lent = new WeakMap<ReadonlyArray<Uint8Array>, Lent>()
 /** Memory that nobody uses, the oldest first. */
 const free: Array<Buffer> = []
 let freeBytes = 0
 
 export const joinBody = (chunks: ReadonlyArray<Uint8Array>): JoinedBody => {
-  let body = lent.get(chunks)
-  if (body === undefined) {
-    body = joined(chunks)
-    lent.set(chunks, body)
-  }
-  body.borrowers++
-  const borrowed = body
-  return { bytes: body.bytes, crc32c: body.crc32c, release: () => giveBack(chunks, borrowed) }
+  const { body, release } = lent.borrow(chunks)
+  return { bytes: body.bytes, crc32c: body.crc32c, release }
 }
 
 export const base64OfCrc = (crc: number): string => {
@@ -55,10 +48,10 @@ export const base64OfCrc = (crc: number): string => {
   return bytes.toString("base64")
 }
 
-const joined = (chunks: ReadonlyArray<Uint8Array>): Lent => {
+const joined = (chunks: ReadonlyArray<Uint8Array>): Joined => {
   const [only] = chunks
   if (only !== undefined && chunks.length === 1) {
-    return lend(Buffer.from(only.buffer, only.byteOffset, only.byteLength), undefined)
+    return summed(Buffer.from(only.buffer, only.byteOffset, only.byteLength), undefined)
   }
   const length = bytesOf(chunks)
   const memory = length < KEPT_BYTES_MIN ? undefined : takeMemory(length)
@@ -68,20 +61,16 @@ const joined = (chunks: ReadonlyArray<Uint8Array>): Lent => {
     bytes.set(chunk, at)
     at += chunk.length
   }
-  return lend(bytes, memory)
+  return summed(bytes, memory)
 }
 
-const lend = (bytes: Buffer, memory: Buffer | undefined): Lent => ({
+const summed = (bytes: Buffer, memory: Buffer | undefined): Joined => ({
   bytes,
   crc32c: base64OfCrc(crc32c(bytes)),
-  memory,
-  borrowers: 0
+  memory
 })
 
-const giveBack = (chunks: ReadonlyArray<Uint8Array>, body: Lent): void => {
-  if (--body.borrowers > 0) return
-  lent.delete(chunks)
-  const { memory } = body
+const keep = ({ memory }: Joined): void => {
   if (memory === undefined || memory.length > limits.joinedBytesKept) return
   free.push(memory)
   freeBytes += memory.length
@@ -96,3 +85,5 @@ const takeMemory = (length: number): Buffer => {
   freeBytes -= memory!.length
   return memory!
 }
+
+const lent = new LentBodies(joined, keep)

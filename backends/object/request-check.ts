@@ -5,7 +5,7 @@
  * The faults are texts for the `cause` of an InvalidRequest: they name the field and what it must be. Keys are checked
  * strictly because directory-backed stores make paths of them: what passes here cannot leave the bucket.
  */
-import { type ByteRange, ObjectStoreError } from "#core/ports/object-store.ts"
+import { type ByteRange, type ObjectStore, ObjectStoreError } from "#core/ports/object-store.ts"
 import { limits } from "#core/model/limits.ts"
 import { bytesOf } from "./chunk-bytes.ts"
 import { BUCKET_MARKER, TEMPORARY_DIRECTORY } from "./fs-layout.ts"
@@ -14,6 +14,8 @@ export type ObjectOperation = ObjectStoreError["operation"]
 
 const KEY_PART_PATTERN = /^[A-Za-z0-9._=-]{1,255}$/
 const PREFIX_PATTERN = /^[A-Za-z0-9._=/-]*$/
+
+export type ListRequest = Parameters<ObjectStore["list"]>[0]
 
 /** Nothing has this key: to whoever asks whether a bucket answers, that it is not there is as good an answer as any. */
 export const PROBE_KEY = "_meridian-probe"
@@ -45,12 +47,7 @@ export const putFault = (key: string, chunks: ReadonlyArray<Uint8Array>): string
 export const getFault = (key: string, range: ByteRange | undefined): string | undefined =>
   keyFault(key) ?? (range === undefined ? undefined : rangeFault(range))
 
-export const listFault = (options: {
-  readonly prefix: string
-  readonly after?: string
-  readonly limit: number
-}): string | undefined => {
-  const { prefix, after, limit } = options
+export const listFault = ({ prefix, after, limit }: ListRequest): string | undefined => {
   if (prefix.length > limits.objectKeyBytesMax || !PREFIX_PATTERN.test(prefix)) {
     return `prefix must be the beginning of a key, "${prefix}" is not`
   }

@@ -11,14 +11,8 @@
 import { type _Object, ListObjectsV2Command, type S3Client } from "@aws-sdk/client-s3"
 import { limits } from "#core/model/limits.ts"
 import { type ObjectHead } from "#core/ports/object-store.ts"
-import { keyFault } from "./request-check.ts"
+import { keyFault, type ListRequest } from "./request-check.ts"
 import { S3Fault } from "./s3-client.ts"
-
-export interface ListRequest {
-  readonly prefix: string
-  readonly after?: string
-  readonly limit: number
-}
 
 export interface ListedBucket {
   readonly client: S3Client

@@ -6,7 +6,7 @@
  * which is bounded by whoever puts (limits.putsInFlightPerBucket, limits.lateCopyBytes). The buckets of a quorum are
  * handed the same chunks and share one copy.
  */
-import { assert } from "#core/model/assert.ts"
+import { LentBodies } from "./lent-bodies.ts"
 
 export interface SharedBody {
   /** In order; on shared memory. */
@@ -15,31 +15,23 @@ export interface SharedBody {
   readonly release: () => void
 }
 
-interface Lent {
+interface Copy {
   readonly pieces: Array<Uint8Array>
   readonly memory: Array<Uint8Array>
-  borrowers: number
 }
 
 const PIECE_BYTES = 512 * 1024
 
-const lent = new WeakMap<ReadonlyArray<Uint8Array>, Lent>()
 /** Whole pieces that nobody reads. */
 const free: Array<Uint8Array> = []
 
 export const lendBody = (chunks: ReadonlyArray<Uint8Array>): SharedBody => {
-  let body = lent.get(chunks)
-  if (body === undefined) {
-    body = copyOf(chunks)
-    lent.set(chunks, body)
-  }
-  body.borrowers++
-  const borrowed = body
-  return { pieces: body.pieces, release: () => giveBack(chunks, borrowed) }
+  const { body, release } = lent.borrow(chunks)
+  return { pieces: body.pieces, release }
 }
 
-const copyOf = (chunks: ReadonlyArray<Uint8Array>): Lent => {
-  const body: Lent = { pieces: [], memory: [], borrowers: 0 }
+const copyOf = (chunks: ReadonlyArray<Uint8Array>): Copy => {
+  const body: Copy = { pieces: [], memory: [] }
   let piece = takePiece(body)
   let filled = 0
   for (const chunk of chunks) {
@@ -59,16 +51,10 @@ const copyOf = (chunks: ReadonlyArray<Uint8Array>): Lent => {
   return body
 }
 
-const takePiece = (body: Lent): Uint8Array => {
+const takePiece = (body: Copy): Uint8Array => {
   const piece = free.pop() ?? new Uint8Array(new SharedArrayBuffer(PIECE_BYTES))
   body.memory.push(piece)
   return piece
 }
 
-const giveBack = (chunks: ReadonlyArray<Uint8Array>, body: Lent): void => {
-  assert(body.borrowers > 0, "a body is given back once by each borrower")
-  body.borrowers--
-  if (body.borrowers > 0) return
-  lent.delete(chunks)
-  free.push(...body.memory)
-}
+const lent = new LentBodies(copyOf, ({ memory }) => void free.push(...memory))
